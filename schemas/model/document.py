@@ -1,0 +1,95 @@
+"""The document of a site: everything that can change an output, in one canonical JSON, known by its sha256.
+
+A document is written once by `ganzhi apply` and never changed. Its canonical bytes are UTF-8 JSON with sorted keys and no spaces; equal models
+give equal bytes. Tables are columnar: {"points": {"id": [...], "number": [...], ...}}. Absent files are absent tables.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+from typing import Final, cast
+
+from schemas.codec import Json
+from schemas.errors import ContractError
+
+FORMAT: Final = 1
+Column = list[Json]
+Table = dict[str, Column]
+
+
+@dataclasses.dataclass(frozen=True)
+class Document:
+    """One version of one site.
+
+    Attributes:
+        site: site id.
+        domain: "live", or the name of a simulation.
+        partition: the site's partition in every input topic, for ever.
+        partitions: partition of every site of the deployment, so that an event that arrives elsewhere can be told.
+        interval_s: length of a ledger interval; must divide a day.
+        limits: numbers that change outputs (see `LIMITS`).
+        tables: the site's rows of every entity of the model, columnar, dated; `points` has `number` (uint32 per site, never reused).
+        rules: rule packs as they were written (parsed YAML), in order.
+        calendars: calendar id → {"YYYY-MM-DD": kind}; kinds are workday, holiday, restday; a date that is absent is unknown.
+        schedules: rows of the model's schedules.
+        keys: key id → Ed25519 public key, hex: who may sign control records.
+        next_number: next free point number.
+    """
+
+    site: str
+    domain: str
+    partition: int
+    partitions: dict[str, int]
+    interval_s: int
+    limits: dict[str, int]
+    tables: dict[str, Table]
+    rules: list[dict[str, Json]]
+    calendars: dict[str, dict[str, str]]
+    keys: dict[str, str]
+    next_number: int
+
+    @functools.cached_property
+    def raw(self) -> bytes:
+        """Canonical bytes."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return json.dumps({"format": FORMAT, **fields}, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+    @functools.cached_property
+    def sha256(self) -> bytes:
+        """Name of the document: sha256 of its canonical bytes."""
+        return hashlib.sha256(self.raw).digest()
+
+    def table(self, name: str) -> Table:
+        """Columns of an entity; empty where the model has no such file."""
+        return self.tables.get(name, {})
+
+    @classmethod
+    def parse(cls, raw: bytes, sha256: bytes | None = None) -> "Document":
+        """Reads a document and, when its name is given, checks that the bytes are the ones that were named.
+
+        Raises:
+            ContractError: other bytes, other format, or fields that are missing.
+        """
+        if sha256 is not None and hashlib.sha256(raw).digest() != sha256:
+            raise ContractError(f"document {sha256.hex()} has other bytes than its name says; the config topic was tampered with")
+        try:
+            fields = json.loads(raw)
+            if fields.pop("format") != FORMAT:
+                raise ContractError("document of another format; it needs another release of ganzhi")
+            return cls(**fields)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ContractError(f"document cannot be read: {error}") from error
+
+
+LIMITS: Final = cast(
+    "dict[str, int]",
+    {
+        "future_ms": 300_000,  # a reading further ahead of the task's clock is rejected (DESIGN section 5)
+        "outage_ms": 60_000,  # a longer jump of the clock restarts staleness timers
+        "spread_ms": 86_400_000,  # a longer gap becomes one row
+        "spread_intervals": 100,  # and so does one over more intervals
+        "stale_ms": 3_600_000,  # firing and unknown for so long ends as stale
+        "dips": 3,  # so many plausible readings on a lower level are a new level, not a glitch
+    },
+)

@@ -1,0 +1,127 @@
+"""Settings of a process: addresses, sizes, timeouts. None of them changes an output; what does is in the config documents.
+
+Sources, strongest first: flags of a command, the environment (`GANZHI_KAFKA__BOOTSTRAP`), the file named by `GANZHI_CONFIG` (TOML), the
+run file of an embedded stack that is up, the defaults here. Secrets are `SecretStr`: they print as asterisks.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from schemas.errors import ConfigurationError
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class KafkaSettings(_Group):
+    """Where the log is."""
+
+    bootstrap: str = "127.0.0.1:19092"
+    prefix: str = Field(default="", description="put before every topic, group and transactional id, so that several systems can share a cluster")
+    partitions: int = Field(default=4, ge=1, le=10_000, description="of each input topic when it is created")
+    replication: int = Field(default=1, ge=1, le=7)
+    security: dict[str, SecretStr] = Field(default_factory=dict, description="further librdkafka settings (TLS, SASL)")
+
+
+class ClickHouseSettings(_Group):
+    """Where history is kept and asked for."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=18123, ge=1, le=65535)
+    secure: bool = False
+    database: str = "ganzhi"
+    writer_user: str = "default"
+    writer_password: SecretStr = SecretStr("")
+    reader_user: str = "reader"
+    reader_password: SecretStr = SecretStr("")
+
+
+class WorkerSettings(_Group):
+    """How a worker commits and caches; outputs do not depend on it."""
+
+    group: str = "worker"
+    instance: str = Field(default="", description="static group membership: the same worker restarted keeps its partitions")
+    commit_interval_s: float = Field(default=1.0, gt=0, le=30)
+    snapshot_interval_s: float = Field(default=30.0, ge=1, description="not more often than this")
+    snapshot_replay_s: float = Field(default=2.0, gt=0, description="and only when this much work lies behind the last one")
+    session_timeout_s: float = Field(default=6.0, ge=2)
+    heartbeat_s: float = Field(default=1.0, gt=0)
+    tick_interval_s: float = Field(default=1.0, gt=0)
+
+
+class SinkSettings(_Group):
+    """How the ClickHouse sink cuts its ranges."""
+
+    group: str = "sink-clickhouse"
+    flush_interval_s: float = Field(default=2.0, gt=0)
+    range_rows_max: int = Field(default=2_000_000, ge=1000)
+    range_bytes_max: int = Field(default=256 << 20, ge=1 << 20)
+
+
+class Settings(BaseSettings):
+    """All settings of a process; `load()` reads them."""
+
+    model_config = SettingsConfigDict(env_prefix="GANZHI_", env_nested_delimiter="__", frozen=True, extra="forbid")
+
+    profile: str = "default"
+    language: str = Field(default="", description="zh or en; empty: from LANG")
+    kafka: KafkaSettings = KafkaSettings()
+    clickhouse: ClickHouseSettings = ClickHouseSettings()
+    worker: WorkerSettings = WorkerSettings()
+    sink: SinkSettings = SinkSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, environment, file, run file of the profile."""
+        del dotenv_settings, file_secret_settings
+        files = [Path(name) for name in (os.environ.get("GANZHI_CONFIG"),) if name]
+        profile = init_settings().get("profile") or os.environ.get("GANZHI_PROFILE") or "default"
+        files.append(run_file(str(profile)))
+        return init_settings, env_settings, *(TomlConfigSettingsSource(settings_cls, toml_file=file) for file in files)
+
+
+def load(**flags: Any) -> Settings:
+    """Reads the settings; flags that are None are left out.
+
+    Raises:
+        ConfigurationError: a file is missing or a value is wrong; the message names the setting and never a secret.
+    """
+    named = os.environ.get("GANZHI_CONFIG")
+    if named and not Path(named).is_file():
+        raise ConfigurationError(f"GANZHI_CONFIG names {named}, which is not a file")
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"a settings file is not TOML: {error}") from error
+    except ValueError as error:
+        details = getattr(error, "errors", None)
+        lines = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in details(include_input=False)] if details else [str(error)]
+        raise ConfigurationError("settings: " + "; ".join(lines)) from None
+
+
+def data_home(profile: str) -> Path:
+    """Folder of a profile's data: logs, tables, passwords, run file."""
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "ganzhi" / profile
+
+
+def cache_home() -> Path:
+    """Folder of what can be fetched or compiled again: jars, the Numba cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ganzhi"
+
+
+def run_file(profile: str) -> Path:
+    """Where an embedded stack that is up says how to reach it (TOML, mode 0600)."""
+    return data_home(profile) / "run.toml"

@@ -1,0 +1,1 @@
+"""Where events come from: CSV files, JSON lines and whatever makes batches for the input topics. No source computes a result."""
