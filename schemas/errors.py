@@ -6,6 +6,7 @@
     │  ├─ DecodeError          a message cannot be decoded (reason, position)
     │  └─ ChainError           a control record does not follow its predecessor
     ├─ ModelError              a site model or rule pack has faults (the list of them)
+    │  └─ ExpressionError      an expression of a rule cannot be used (line, column)
     ├─ StackError              the embedded stack
     │  ├─ PortInUse            a port is taken by somebody else
     │  ├─ FolderInUse          another process holds the data folder
@@ -13,6 +14,7 @@
     ├─ LogError                the Kafka log
     │  ├─ KafkaUnavailable     no broker answers
     │  ├─ LogCut               the log starts after, or ends before, the position of a task
+    │  ├─ LogCorrupt           bytes of the log are not what a broker writes
     │  └─ Fenced               another process owns this partition now
     ├─ SinkError
     │  ├─ ClickHouseUnavailable  nobody answers, or the server says to come back later
@@ -88,6 +90,22 @@ class ModelError(GanzhiError):
         super().__init__(f"{len(self.faults)} faults\n" + "\n".join(str(fault) for fault in self.faults))
 
 
+class ExpressionError(ModelError):
+    """An expression of a rule cannot be used.
+
+    Attributes:
+        reason: what is wrong and what may have been meant.
+        line: line of the expression, from 1.
+        column: column of that line, from 1.
+    """
+
+    def __init__(self, reason: str, line: int, column: int) -> None:
+        self.reason = reason
+        self.line = line
+        self.column = column
+        super().__init__([Fault("expression", line, f"column {column}: {reason}")])
+
+
 class StackError(GanzhiError):
     """The embedded stack could not be started or kept running."""
 
@@ -103,7 +121,9 @@ class PortInUse(StackError):
 
     def __init__(self, port: int, purpose: str, setting: str) -> None:
         self.port = port
-        super().__init__(f"port {port} for {purpose} is in use; stop whoever listens there, or choose another with {setting}")
+        super().__init__(
+            f"port {port} for {purpose} is in use; stop whoever listens there, or choose another with {setting}"
+        )
 
 
 class FolderInUse(StackError):
@@ -127,7 +147,9 @@ class ChildDied(StackError):
     def __init__(self, name: str, returncode: int, log_tail: str = "") -> None:
         self.name = name
         self.returncode = returncode
-        super().__init__(f"{name} ended with status {returncode}" + (f"; its last words:\n{log_tail}" if log_tail else ""))
+        super().__init__(
+            f"{name} ended with status {returncode}" + (f"; its last words:\n{log_tail}" if log_tail else "")
+        )
 
 
 class LogError(GanzhiError):
@@ -141,11 +163,33 @@ class KafkaUnavailable(LogError):
 
     def __init__(self, bootstrap: str, detail: str = "") -> None:
         self.bootstrap = bootstrap
-        super().__init__(f"Kafka does not answer at {bootstrap}" + (f": {detail}" if detail else "") + "; start it with `ganzhi up`, or set GANZHI_KAFKA__BOOTSTRAP")
+        super().__init__(
+            f"Kafka does not answer at {bootstrap}"
+            + (f": {detail}" if detail else "")
+            + "; start it with `ganzhi up`, or set GANZHI_KAFKA__BOOTSTRAP"
+        )
 
 
 class LogCut(LogError):
     """The log starts after, or ends before, the position of a task: history is missing, and the task must not go on."""
+
+
+class LogCorrupt(LogError):
+    """Bytes of the log are not what a broker writes: a disk, a network or a broker is broken, or a codec is unknown.
+
+    Attributes:
+        topic: where.
+        partition: where.
+        offset: of the batch that cannot be read.
+    """
+
+    def __init__(self, topic: str, partition: int, offset: int, reason: str) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.offset = offset
+        super().__init__(
+            f"{topic} partition {partition}, batch at offset {offset}: {reason}; nothing was skipped, repair the log or replay from an archive"
+        )
 
 
 class Fenced(LogError):
