@@ -81,8 +81,8 @@ class BatchWriter:
                 delivery_report_only_error=True,
                 on_delivery=self._failed,
                 error_cb=self._error,
-                log_level=0,  # what librdkafka would print about a broker that is away, `notify` says
             )
+            | {"log_level": 0}  # what librdkafka would print about a broker that is away, `notify` says
         )
         self._stall = _Stall(kafka.bootstrap, notify or log.warning)
 
