@@ -4,7 +4,9 @@
     ├─ ConfigurationError      settings are missing or contradict each other
     ├─ ContractError           bytes or documents that do not keep their contract
     │  ├─ DecodeError          a message cannot be decoded (reason, position)
-    │  └─ ChainError           a control record does not follow its predecessor
+    │  ├─ ChainError           a control record does not follow its predecessor
+    │  ├─ SignatureError       a control record was not signed by who may sign
+    │  └─ UnitError            a number, its unit and its kind do not fit each other
     ├─ ModelError              a site model or rule pack has faults (the list of them)
     │  └─ ExpressionError      an expression of a rule cannot be used (line, column)
     ├─ StackError              the embedded stack
@@ -62,6 +64,14 @@ class DecodeError(ContractError):
 
 class ChainError(ContractError):
     """A control record does not follow the one before it (version, previous hash)."""
+
+
+class SignatureError(ContractError):
+    """A control record was not signed by a key that may sign for its site."""
+
+
+class UnitError(ContractError):
+    """A number, its unit and its kind do not fit each other, or there is no such unit."""
 
 
 @dataclass(frozen=True, slots=True)
