@@ -5,7 +5,7 @@ from typing import Any
 
 from schemas.settings import KafkaSettings
 
-_OBJECTS = ("logger", "on_delivery", "on_commit")
+_AS_THEY_ARE = ("log_level", "logger", "on_delivery", "on_commit")
 
 
 def client_config(kafka: KafkaSettings, **more: Any) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def client_config(kafka: KafkaSettings, **more: Any) -> dict[str, Any]:
     }
     config.update((name, value.get_secret_value()) for name, value in kafka.security.items())
     for name, value in more.items():
-        config[name if name.endswith("_cb") or name in _OBJECTS else name.replace("_", ".")] = value
+        config[name if name.endswith("_cb") or name in _AS_THEY_ARE else name.replace("_", ".")] = value
     return config
 
 

@@ -85,7 +85,7 @@ TOPICS = (
     *map(_input, INPUTS),
     *map(_output, OUTPUTS),
     Topic(ALERT_ACTIONS, 1, _FOREVER | _LOG_TIME),
-    Topic(CONFIG, 1, _COMPACTED | {"max.message.bytes": str(64 << 20)}),
+    Topic(CONFIG, 1, _COMPACTED | {"max.message.bytes": str(16 << 20)}),
     Topic(TASKS, config=_COMPACTED),
     Topic(SNAPSHOTS, config=_COMPACTED | {"segment.bytes": str(64 << 20)}),
 )
