@@ -1,1 +1,1 @@
-"""The embedded stack: a real Apache Kafka and the real ClickHouse engine as child processes, on loopback, that die with their parent."""
+"""The embedded stack: a real Apache Kafka and the real ClickHouse engine, children on loopback that die with us."""

@@ -1,0 +1,1 @@
+"""Tests of the embedded stack: real child processes, the real Kafka, the real engine."""
