@@ -17,6 +17,7 @@
     │  ├─ KafkaUnavailable     no broker answers
     │  ├─ LogCut               the log starts after, or ends before, the position of a task
     │  ├─ LogCorrupt           bytes of the log are not what a broker writes
+    │  ├─ EngineMismatch       the log wants another release of what advance computes
     │  └─ Fenced               another process owns this partition now
     ├─ SinkError
     │  ├─ ClickHouseUnavailable  nobody answers, or the server says to come back later
@@ -204,6 +205,18 @@ class LogCorrupt(LogError):
 
 class Fenced(LogError):
     """Another process owns this partition now; this one must forget its state."""
+
+
+class EngineMismatch(LogError):
+    """The log, or a task's position, was computed by another engine; that release of ganzhi must go on with it.
+
+    Attributes:
+        wanted: engine number of the log.
+    """
+
+    def __init__(self, wanted: int, ours: int, where: str) -> None:
+        self.wanted = wanted
+        super().__init__(f"{where} is computed by engine {wanted}, this release is engine {ours}; run the release that has engine {wanted}")
 
 
 class SinkError(GanzhiError):

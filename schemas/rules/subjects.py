@@ -1,0 +1,254 @@
+"""What rules run on: the spaces, equips, points, stations and vehicles of a document, and whose points are whose."""
+
+import dataclasses
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from schemas.codec import Json
+from schemas.errors import UnitError
+from schemas.model.document import Document
+from schemas.rules.format import ANYTHING, Binding, Each
+from schemas.rules.quantities import Quantity, of_point
+from schemas.topics import METER_READINGS, VEHICLE_EVENTS, WASTE_EVENTS
+
+_PARENTS_MAX: Final = 64
+"""`check` refuses cycles; this keeps a document that was never checked from looping for ever."""
+
+_TABLES: Final = {"space": "spaces", "equip": "equips", "station": "stations", "vehicle": "vehicles"}
+Row = Mapping[str, Json]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Subject:
+    """One thing that a rule may run on; `kinds` and `tags` are what `each` selects by."""
+
+    sort: str
+    id: str
+    kinds: frozenset[str]
+    tags: frozenset[str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Point:
+    """What rules need of a point; `topic` is the input topic of its readings."""
+
+    id: str
+    number: int
+    role: str
+    quantity: Quantity | None
+    interval_ms: int
+    sub_item: str
+    equip: str
+    equip_kind: str
+    topic: str
+
+
+class SiteView:
+    """The rows of a document that hold at a date, indexed for binding.
+
+    Args:
+        document: the site's document.
+        at: local date; None: rows that have no end.
+    """
+
+    def __init__(self, document: Document, at: dt.date | None = None) -> None:
+        self.site = document.site
+        self._day = at.isoformat() if at else ""
+        self._rows = {sort: self._table(document, table) for sort, table in _TABLES.items()}
+        self._buildings = self._table(document, "buildings")
+        self._site_row = self._table(document, "sites").get(document.site, {})
+        self._point_rows = self._table(document, "points")
+        self.points: dict[str, Point] = {}
+        self._owned: dict[tuple[str, str, str], list[Point]] = {}
+        for id_, row in self._point_rows.items():
+            self._add_point(id_, row)
+
+    @property
+    def zone(self) -> str:
+        """The site's time zone."""
+        return str(self._site_row.get("time_zone") or "Asia/Shanghai")
+
+    def subjects(self, each: Each) -> Iterator[Subject]:
+        """What a rule selects, in the order of ids."""
+        rows = self._point_rows if each.sort == "point" else self._rows[each.sort]
+        wanted, tags, not_tags = set(each.kinds), set(each.tags), set(each.not_tags)
+        for id_ in sorted(rows):
+            kinds = self._kinds(each.sort, rows[id_])
+            if wanted and wanted.isdisjoint(kinds):
+                continue
+            subject = Subject(each.sort, id_, kinds, self._tags(each.sort, id_, rows[id_]))
+            if tags <= subject.tags and not_tags.isdisjoint(subject.tags):
+                yield subject
+
+    def bind(self, subject: Subject, binding: Binding, topic: str) -> tuple[tuple[str, str], list[Point]]:
+        """Points of a role, as seen from a subject.
+
+        Returns:
+            ((sort, id) of whose points they are, the points by number); none where there are none.
+        """
+        if subject.sort == "point" and binding.reach == "self":
+            point = self.points[subject.id]
+            fits = binding.role in (ANYTHING, point.role) and point.topic == topic and _narrow(binding, point)
+            return ("point", subject.id), [point] if fits else []
+        if binding.reach == "serves":
+            served = [
+                owner
+                for space in _listed(self._rows["equip"].get(subject.id, {}), "serves")
+                for owner in (("space", space),)
+            ]
+            points = {point.number: point for owner in served for point in self._of(owner, binding, topic)}
+            return ("serves", subject.id), [points[number] for number in sorted(points)]
+        for owner in self._owners(subject, binding.reach):
+            found = self._of(owner, binding, topic)
+            if found:
+                return owner, found
+        return (subject.sort, subject.id), []
+
+    def spaces_of(self, subject: Subject) -> list[str]:
+        """The space of a subject and everything around it: spaces and the building, from the inside out."""
+        return [id_ for sort, id_ in ((subject.sort, subject.id), *self._parents(subject)) if sort == "space"]
+
+    def calendar(self, subject: Subject) -> str:
+        """Id of the calendar of a subject: of its space, the nearest space around it, or the site; empty: none."""
+        for space in self.spaces_of(subject):
+            calendar = self._rows["space"].get(space, {}).get("calendar")
+            if calendar:
+                return str(calendar)
+        return str(self._site_row.get("calendar") or "")
+
+    def _table(self, document: Document, name: str) -> dict[str, Row]:
+        table = document.table(name)
+        ids, starts, ends = table.get("id", []), table.get("valid_from", []), table.get("valid_to", [])
+        names = list(table)
+        found: dict[str, Row] = {}
+        since: dict[str, str] = {}
+        for index, (id_, *values) in enumerate(zip(ids, *(table[column] for column in names), strict=True)):
+            start, end = str((starts and starts[index]) or ""), str((ends and ends[index]) or "")
+            holds = start <= self._day and (not end or self._day < end) if self._day else not end
+            if holds and start >= since.get(str(id_), ""):
+                since[str(id_)] = start
+                found[str(id_)] = dict(zip(names, values, strict=True))
+        return found
+
+    def _add_point(self, id_: str, row: Row) -> None:
+        equip, station, vehicle = _word(row, "equip"), _word(row, "station"), _word(row, "vehicle")
+        space = _word(row, "space")
+        try:
+            quantity = of_point(_word(row, "kind"), _word(row, "unit") or "1")
+        except UnitError:
+            quantity = None
+        point = Point(
+            id_,
+            _whole(row, "number"),
+            _word(row, "role"),
+            quantity,
+            _whole(row, "interval_s") * 1000,
+            _word(row, "sub_item"),
+            equip,
+            _word(self._rows["equip"].get(equip, {}), "kind"),
+            WASTE_EVENTS if station else VEHICLE_EVENTS if vehicle else METER_READINGS,
+        )
+        self.points[id_] = point
+        for sort, owner in (("equip", equip), ("station", station), ("vehicle", vehicle), ("space", space)):
+            if owner:
+                self._owned.setdefault((sort, owner, point.role), []).append(point)
+        if not (equip or station or vehicle or space):
+            self._owned.setdefault(("site", self.site, point.role), []).append(point)
+
+    def _of(self, owner: tuple[str, str], binding: Binding, topic: str) -> list[Point]:
+        points = self._owned.get((*owner, binding.role), [])
+        return sorted(
+            (point for point in points if point.topic == topic and _narrow(binding, point)),
+            key=lambda point: point.number,
+        )
+
+    def _owners(self, subject: Subject, reach: str) -> Iterator[tuple[str, str]]:
+        if reach == "self":
+            yield subject.sort, subject.id
+        elif reach == "parent":
+            yield from self._parents(subject)
+            yield "site", self.site
+        else:
+            yield "site", self.site
+
+    def _parents(self, subject: Subject) -> Iterator[tuple[str, str]]:
+        """What is around a subject, nearest first, without the site."""
+        if subject.sort in ("space", "equip"):
+            yield from self._climb(subject.sort, subject.id)
+            return
+        row = self._point_rows[subject.id] if subject.sort == "point" else self._rows[subject.sort][subject.id]
+        for sort in ("equip", "space"):
+            owner = _word(row, sort)
+            if owner:
+                yield sort, owner
+                yield from self._climb(sort, owner)
+
+    def _climb(self, sort: str, id_: str) -> Iterator[tuple[str, str]]:
+        start = id_
+        for _ in range(_PARENTS_MAX):
+            row = self._rows[sort].get(id_, {})
+            parent = _word(row, "parent")
+            if not parent:
+                break
+            id_ = parent
+            yield sort, id_
+        if sort == "space":
+            building = _word(self._rows["space"].get(id_, {}), "building")
+            if building:
+                yield "space", building
+            return
+        space = next(
+            (
+                found
+                for found in (_word(self._rows["equip"].get(equip, {}), "space") for equip in (start, id_))
+                if found
+            ),
+            "",
+        )
+        if space:
+            yield "space", space
+            yield from self._climb("space", space)
+
+    def _kinds(self, sort: str, row: Row) -> frozenset[str]:
+        if sort == "station":
+            return frozenset(_listed(row, "class"))
+        return frozenset({_word(row, {"point": "role", "vehicle": "energy"}.get(sort, "kind"))} - {""})
+
+    def _tags(self, sort: str, id_: str, row: Row) -> frozenset[str]:
+        if sort == "vehicle":
+            return frozenset({_word(row, "special_purpose")} - {""})
+        if sort == "space":
+            return frozenset(_listed(row, "tags"))
+        space = _word(row, "space") or next(
+            (owner for kind, owner in self._climb("equip", _word(row, "equip") or id_) if kind == "space"), ""
+        )
+        return frozenset(_listed(self._rows["space"].get(space, {}), "tags"))
+
+
+def _narrow(binding: Binding, point: Point) -> bool:
+    return (
+        (not binding.sub_item or point.sub_item in binding.sub_item)
+        and (not binding.equip or point.equip_kind in binding.equip)
+        and point.equip_kind not in binding.not_equip
+    )
+
+
+def _word(row: Row, column: str) -> str:
+    value = row.get(column)
+    return value if isinstance(value, str) else ""
+
+
+def _whole(row: Row, column: str) -> int:
+    value = row.get(column)
+    return value if isinstance(value, int) else 0
+
+
+def _listed(row: Row, column: str) -> Sequence[str]:
+    value = row.get(column)
+    if isinstance(value, str):
+        return [part for part in value.split(";") if part]
+    return [str(part) for part in value] if isinstance(value, list) else []
+
+
+__all__ = ["Point", "SiteView", "Subject"]
