@@ -146,7 +146,7 @@ class EmbeddedKafka:
         data = self.folder / "data"
         if not data.is_dir():
             self._format(command, data)
-        self._child = self._run("kafka", [*command, "kafka.Kafka", str(self._configure("server.properties", data))])
+        self._child = self._run("Kafka", [*command, "kafka.Kafka", str(self._configure("server.properties", data))])
 
     def wait_ready(self, timeout_s: float = 60.0) -> None:
         """Waits until the node answers as this folder's cluster.
@@ -179,7 +179,7 @@ class EmbeddedKafka:
             cluster_id = "A" + cluster_id[1:]  # the tool would take it for a flag
         tool = ("kafka.tools.StorageTool", "format", "--cluster-id", cluster_id, "--config")
         config = str(self._configure("format.properties", unfinished))
-        child = self._run("kafka (format)", [*command, *tool, config])
+        child = self._run("Kafka (format)", [*command, *tool, config])
         code = child.wait(FORMAT_TIMEOUT_S)
         if code != 0:
             child.kill()

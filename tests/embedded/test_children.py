@@ -17,9 +17,10 @@ from schemas.errors import ChildDied, FolderInUse, StackError
 WAIT_S = 30.0
 SLEEP_S = "3600"
 
-#: Starts a child with grandchildren, from a thread that ends at once; prints the pids, then waits to be killed.
+#: Starts a child with grandchildren, from a thread that ends at once; prints the pids, then waits to be killed. Told so,
+#: it forks before, so that another process holds all its descriptors.
 PARENT = """
-import sys, threading, time
+import os, sys, threading, time
 from pathlib import Path
 from ganzhi.embedded.children import Child
 from ganzhi.embedded.locks import FolderLock
@@ -36,7 +37,12 @@ thread = threading.Thread(target=start)
 thread.start()
 thread.join()
 children[0].wait_until(lambda: "end" in children[0].log_tail(), 30)
-print(children[0].pid, *children[0].log_tail().replace("end", "").split(), flush=True)
+forked = []
+if "fork" in sys.argv:
+    forked = [os.fork()]
+    if forked == [0]:
+        time.sleep(3600)
+print(*forked, children[0].pid, *children[0].log_tail().replace("end", "").split(), flush=True)
 time.sleep(3600)
 """
 
@@ -65,6 +71,21 @@ def test_family_ends_when_the_parent_is_killed(parent: tuple[subprocess.Popen[st
     assert all(psutil.pid_exists(pid) for pid in pids)
     process.kill()
     assert gone(pids)
+
+
+def test_family_ends_though_a_fork_of_the_parent_lives(tmp_path: Path) -> None:
+    """Kill -9 of the parent ends its children also when a process forked off it keeps all its descriptors open."""
+    command = [sys.executable, "-c", PARENT, str(tmp_path), "fork"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        forked, *pids = (int(word) for word in process.stdout.readline().split())
+        assert len(pids) == 3
+        process.kill()
+        process.wait()
+        assert psutil.pid_exists(forked)
+        ended = gone(pids)
+        psutil.Process(forked).kill()
+    assert ended
 
 
 def test_child_ends_when_its_guard_is_killed(parent: tuple[subprocess.Popen[str], list[int]]) -> None:

@@ -161,7 +161,7 @@ def test_death_is_noticed(node: EmbeddedKafka) -> None:
     node.child.wait(WAIT_S)
     with pytest.raises(ChildDied) as died:
         node.child.check()
-    assert died.value.name == "kafka"
+    assert died.value.name == "Kafka"
 
 
 def test_listens_on_loopback_only(node: EmbeddedKafka) -> None:
