@@ -238,6 +238,7 @@ def test_a_flipped_bit_is_found() -> None:
         (batch(9, varint(10) + b"\0\0\0" + varint(-1) + varint(6) + bytes(5), 1), "record"),
         (batch(9, zstd.compress(bytes(6)), 1, attributes=4), "1 records in 6 bytes"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_impossible_batches(data: bytes, reason: str) -> None:
     """A batch that no broker writes, with a right checksum, stops the reading and says where and why."""
