@@ -102,4 +102,4 @@ def _load() -> Mapping[str, TableSpec]:
 TABLES: Final = _load()
 LIST_TYPES: Final = ("ids", "texts", "refs", "media", "months")
 RULES_FOLDER: Final = "rules"
-"""Rule packs are the YAML files of this folder of a model."""
+"""Rule packs are the YAML files of this folder of a model; what they include may lie in folders below it."""
