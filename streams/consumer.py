@@ -248,8 +248,11 @@ class SlabConsumer(driver.Consumer):
         await self._revoke(revoked)
 
     async def on_stop(self) -> None:
-        """Tells the tasks before the group is left."""
-        await self._revoke(self._assigned())
+        """Tells the tasks before the group is left; their failure is kept as the crash reason, the stop goes on."""
+        try:
+            await self._revoke(self._assigned())
+        except Exception:
+            self.log.exception("the tasks could not be finished")
         await super().on_stop()
 
     def _assigned(self) -> set[TP]:
