@@ -88,7 +88,7 @@ class EmbeddedKafka:
         heap_mb: int = 512,
         *,
         keep: Sequence[int] = (),
-        setting: str = "--kafka-port",
+        setting: str = "GANZHI_KAFKA__BOOTSTRAP",
     ) -> None:
         if "," in str(folder):
             raise ConfigurationError(f"{folder}: Kafka takes no comma in the name of its folder; choose another one")

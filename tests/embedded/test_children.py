@@ -17,8 +17,8 @@ from schemas.errors import ChildDied, FolderInUse, StackError
 WAIT_S = 30.0
 SLEEP_S = "3600"
 
-#: Starts a child with grandchildren, from a thread that ends at once; prints the pids, then waits to be killed. Told so,
-#: it forks before, so that another process holds all its descriptors.
+#: Starts a child with grandchildren, from a thread that ends at once; prints the pids, then waits to be killed. Told to
+#: fork, it has another process hold all its descriptors too.
 PARENT = """
 import os, sys, threading, time
 from pathlib import Path

@@ -177,7 +177,7 @@ def test_port_in_use(tmp_path: Path) -> None:
         other.bind((ports.HOST, 0))
         other.listen()
         node = EmbeddedKafka(tmp_path / "kafka", other.getsockname()[1])
-        with pytest.raises(PortInUse, match="--kafka-port") as refused:
+        with pytest.raises(PortInUse, match="GANZHI_KAFKA__BOOTSTRAP") as refused:
             node.start()
     assert refused.value.port == node.port
     assert not (tmp_path / "kafka").exists()
