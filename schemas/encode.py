@@ -17,7 +17,7 @@ from schemas.codec import header
 from schemas.errors import DecodeError
 
 Mode: TypeAlias = Literal["live", "backfill"]
-MODES: Final = ("live", "backfill")
+MODES: Final[tuple[Mode, ...]] = ("live", "backfill")
 QUALITIES: Final = ("good", "estimated", "suspect")
 READINGS_MAX: Final = 1000
 """Readings of one message at most (DESIGN section 4)."""

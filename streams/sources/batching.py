@@ -16,7 +16,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from numpy.typing import NDArray
 
 from schemas.codec import write
-from schemas.encode import READINGS_MAX, Mode, encode_batches
+from schemas.encode import MODES, READINGS_MAX, Mode, encode_batches
 from schemas.errors import ConfigurationError, KafkaUnavailable, LogError
 from schemas.kafka import client_config
 from schemas.model.document import Document
@@ -67,7 +67,7 @@ class BatchWriter:
         self.messages = 0
         self._kafka = kafka
         self._errors: list[LogError] = []
-        self._pending: dict[tuple[str, str], _Pending] = {}
+        self._pending: dict[tuple[str, str, Mode], _Pending] = {}
         self._topics: dict[str, str] = {}
         self._producer = Producer(
             client_config(
@@ -111,17 +111,31 @@ class BatchWriter:
             ConfigurationError: the site has not been applied.
             LogError: the broker refused something, now or earlier.
         """
-        self._send_pending((site, gateway))
+        for waiting in MODES:
+            self._send_pending((site, gateway, waiting))
         for message in encode_batches(site, gateway, mode, times_ms, points, values, qualities):
             self._produce(METER_READINGS, self.partition(site), site.encode(), message)
         self.readings += int(np.size(times_ms))
 
-    def add(self, site: str, gateway: str, point: int, time_ms: int, value: int, quality: int = 0) -> None:
-        """Takes one live reading; it is sent with others of its gateway, at 1,000 of them or a second later.
+    def add(
+        self,
+        site: str,
+        gateway: str,
+        point: int,
+        time_ms: int,
+        value: int,
+        quality: int = 0,
+        mode: Mode = "live",
+    ) -> None:
+        """Takes one reading; it is sent with others of its gateway, at 1,000 of them or a second later.
 
         `poll` must be called in between, or the second passes unnoticed.
+
+        Raises:
+            ConfigurationError: the site has not been applied.
+            LogError: the broker refused something, now or earlier.
         """
-        key = (site, gateway)
+        key = (site, gateway, mode)
         pending = self._pending.get(key)
         if pending is None:
             self.partition(site)
@@ -203,12 +217,11 @@ class BatchWriter:
         else:
             self._producer.flush(5)  # what was sent before the error was meant; the error itself goes on
 
-    def _send_pending(self, key: tuple[str, str]) -> None:
+    def _send_pending(self, key: tuple[str, str, Mode]) -> None:
         pending = self._pending.pop(key, None)
         if pending is not None:
             self.send(
                 *key,
-                "live",
                 np.array(pending.times_ms, np.int64),
                 np.array(pending.points, np.int32),
                 np.array(pending.values, np.int64),
