@@ -1,5 +1,7 @@
 """The stack of a profile: found through its run file, one owner, data that last, and no process left behind."""
 
+import contextlib
+import signal
 import socket
 import stat
 import subprocess
@@ -185,6 +187,25 @@ def test_listens_where_the_settings_look(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(ConfigurationError, match="GANZHI_KAFKA__BOOTSTRAP is kafka"):
         Stack("elsewhere").start()
     FolderLock(data_home("elsewhere")).release()
+
+
+def test_interrupted_start_leaves_nothing(own_stack: Callable[..., Stack]) -> None:
+    """Ctrl-C while the JVM starts ends the start at once: no process is left, and the profile is free."""
+    profile = "interrupted"
+    starter = "import sys; from ganzhi.embedded.stack import Stack; Stack(sys.argv[1], ports='free').start()"
+    with subprocess.Popen([sys.executable, "-c", starter, profile], stderr=subprocess.PIPE, text=True) as owner:
+        below: list[psutil.Process] = []
+        names: list[str] = []
+        while "java" not in names:
+            assert owner.poll() is None
+            with contextlib.suppress(psutil.NoSuchProcess):  # one that ended between the two lines
+                below = family(psutil.Process(owner.pid))
+                names = [process.name() for process in below]
+        owner.send_signal(signal.SIGINT)
+        _, errors = owner.communicate(timeout=WAIT_S)
+    assert "KeyboardInterrupt" in errors
+    assert not psutil.wait_procs(below, timeout=WAIT_S)[1]
+    own_stack(profile).check()
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../other", "a/b", ".hidden", "a b"])
