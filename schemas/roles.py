@@ -1,6 +1,7 @@
 """Roles: what a point tells about its subject. `roles.csv` is the table.
 
-A rule names roles, not points: `light_power` of a room is the sum of the room's points of that role, `window_open` the largest of them.
+A rule names roles, not points: `light_power` of a room is the sum of the room's points of that role, `window_open` the
+largest of them.
 """
 
 import csv

@@ -6,9 +6,9 @@
 | gauge | thousandths of the point's own unit |
 | state | 1 |
 
-`units.csv` and `media.csv` are the tables, with a source for every row. A unit is an exact ratio to the base of its dimension, and the base of
-every dimension that can be counted is the smallest unit. There is no float here: a number that does not come out as an integer is refused
-unless rounding was asked for.
+`units.csv` and `media.csv` are the tables, with a source for every row. A unit is an exact ratio to the base of its
+dimension, and the base of every dimension that can be counted is the smallest unit. There is no float here: a number
+that does not come out as an integer is refused unless rounding was asked for.
 """
 
 import csv
@@ -53,7 +53,8 @@ class Unit:
         ratio: one of it in base units of the dimension.
         kinds: kinds of points that may have it.
         integral_unit: smallest unit of the quantity that it is a rate of; empty where it is none.
-        integral_divisor: value_in_thousandths * milliseconds // divisor is the quantity in `integral_unit`; 0: not a rate of a quantity.
+        integral_divisor: value_in_thousandths * milliseconds // divisor is the quantity in `integral_unit`; 0: not a
+            rate of a quantity.
         source: where the ratio is from.
     """
 
@@ -68,7 +69,7 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Medium:
-    """What flows: electricity, water, gas, waste, …
+    """What flows: electricity, water, gas, waste.
 
     Attributes:
         name: as it is written in models.
@@ -161,7 +162,7 @@ def unit(name: str) -> Unit:
 
 
 def scale(name: str, kind: str) -> Fraction:
-    """What one of the unit is, as carried by points of a kind: kWh of a register is 1000, kW of a gauge is 1000 (thousandths).
+    """What one of the unit is, as carried by points of a kind: kWh of a register and kW of a gauge are 1000.
 
     Raises:
         UnitError: unknown unit or kind, or the unit does not fit the kind.
@@ -190,8 +191,8 @@ def units_of(kind: str, dimension: str = "", medium: str = "") -> tuple[str, ...
 def fits_medium(name: str, kind: str, medium: str) -> bool:
     """Whether points of a kind and medium may have the unit.
 
-    Registers and deltas are counted in a dimension of the medium; a gauge that is a rate is one of such a dimension; other gauges
-    (temperature, voltage, pressure) and states fit any medium.
+    Registers and deltas are counted in a dimension of the medium; a gauge that is a rate is one of such a dimension;
+    other gauges (temperature, voltage, pressure) and states fit any medium.
     """
     found = unit(name)
     if medium not in MEDIA or kind == "state":
@@ -221,7 +222,7 @@ def parse_decimal(text: str) -> Fraction:
 
 
 class Converter:
-    """Converts decimal text of one unit and kind to what the log carries; made once for a column, called for every cell.
+    """Converts decimal text of one unit and kind to what the log carries; made once, called for every cell.
 
     Args:
         name: unit of the numbers.
@@ -254,7 +255,8 @@ class Converter:
         scaled = value * self.scale
         if scaled.denominator != 1 and not self.round_half_even:
             raise UnitError(
-                f"{text or value} {self.unit.name} is not an integer in {self.carried}; declare rounding (round: half_even) or another factor"
+                f"{text or value} {self.unit.name} is not an integer in {self.carried}; declare rounding"
+                " (round: half_even) or another factor"
             )
         whole = round(scaled)  # of a Fraction: exact, half to even
         if not INT64_MIN <= whole <= INT64_MAX:
@@ -278,15 +280,17 @@ def to_int(text: str, unit: str, kind: str, factor: Fraction | Decimal | int = 1
     """The int64 that the log carries for a decimal number: `to_int("1.5", "kWh", "register")` is 1500.
 
     Raises:
-        UnitError: not a number, an unknown unit, one that does not fit the kind, not an integer in the smallest unit, or beyond int64.
+        UnitError: not a number, an unknown unit, one that does not fit the kind, not an integer in the smallest unit,
+            or beyond int64.
     """
     return _converter(unit, kind, Fraction(factor), round_half_even)(text)
 
 
 def rate_per_hour(value: Fraction, name: str, kind: str) -> int:
-    """The most that a point can use in an hour, in the smallest unit, rounded up, from its `rated` in its own unit; 0: cannot be told.
+    """The most that a point can use in an hour, smallest unit, from its `rated`; rounded up; 0: cannot be told.
 
-    A register or delta is rated per hour (kWh: kW); a gauge that is a rate is rated in its unit (3 kW: 3000 Wh an hour).
+    A register or delta is rated per hour (kWh: kW); a gauge that is a rate is rated in its unit (3 kW: 3000 Wh an
+    hour).
     """
     found = unit(name)
     if kind in ("register", "delta"):

@@ -1,6 +1,7 @@
 """From a checked model to one document a site: the rows that concern it, numbered points, and what apply adds.
 
-Rows are ordered by their keys and points by their numbers, so that equal models give equal bytes however their files are written.
+Rows are ordered by their keys and points by their numbers, so that equal models give equal bytes however their files
+are written.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -177,9 +178,9 @@ def _meter_sites(model: Model, points: Mapping[str, frozenset[str]]) -> dict[str
 
 
 def _select(rows: Rows, members: Sequence[int]) -> Table:
-    """Columns of some rows, in the order of their keys and then of everything else."""
+    """Columns of some rows, by key; where a key may be there several times, by everything else as well."""
     first = [*rows.spec.key, *(("valid_from",) if rows.spec.dated else ())]
-    names = [*first, *(name for name in rows.columns if name not in first)]
+    names = ["id"] if rows.spec.key == ("id",) else [*first, *(name for name in rows.columns if name not in first)]
     ordered = sorted(members, key=lambda row: [canonical(rows.columns[name][row]) for name in names])
     return {name: [values[row] for row in ordered] for name, values in rows.columns.items()}
 
@@ -263,7 +264,8 @@ def _series_faults(points: Rows, previous: Document, document: Document) -> Iter
     first = points.by_id()
     for name, series in _series(document).items():
         if before.get(name, series) != series:
-            message = f"{name!r} was a {' in '.join(before[name])} and cannot become a {' in '.join(series)}; give the new series a new id"
+            was, becomes = (" in ".join(words) for words in (before[name], series))
+            message = f"{name!r} was a {was} and cannot become a {becomes}; give the new series a new id"
             yield points.fault(first[name], message) if name in first else Fault("points", 0, message)
 
 

@@ -1,6 +1,6 @@
-"""From the text of a cell to its value, by the type of its column. A distinct text of a column is looked at once, however many rows have it."""
+"""From the text of a cell to its value, by the type of its column."""
 
-import datetime
+import datetime as dt
 import re
 import unicodedata
 import zoneinfo
@@ -81,7 +81,7 @@ def _text(column: Column, text: str) -> str:
 def _several(one: Callable[[Column, str], Json]) -> Callable[[Column, str], Json]:
     def convert_list(column: Column, text: str) -> Json:
         items = [one(column, item.strip()) for item in text.split(";") if item.strip()]
-        return sorted(set(items), key=str)  # type: ignore[arg-type]  # items are text or integers, never lists
+        return sorted(set(items), key=str)
 
     return convert_list
 
@@ -129,7 +129,7 @@ def _date(column: Column, text: str) -> str:
     del column
     try:
         if _DATE.fullmatch(text):
-            return datetime.date.fromisoformat(text).isoformat()
+            return dt.date.fromisoformat(text).isoformat()
     except ValueError:
         pass
     raise CellError(f"{text!r} is no date; write YYYY-MM-DD")

@@ -1,7 +1,8 @@
 """The document of a site: everything that can change an output, in one canonical JSON, known by its sha256.
 
-A document is written once by `ganzhi apply` and never changed. Its canonical bytes are UTF-8 JSON with sorted keys and no spaces; equal models
-give equal bytes. Tables are columnar: {"points": {"id": [...], "number": [...], ...}}. Absent files are absent tables.
+A document is written once by `ganzhi apply` and never changed. Its canonical bytes are UTF-8 JSON with sorted keys and
+no spaces; equal models give equal bytes. Tables are columnar: {"points": {"id": [...], "number": [...], ...}}. Absent
+files are absent tables.
 """
 
 import dataclasses
@@ -29,9 +30,11 @@ class Document:
         partitions: partition of every site of the deployment, so that an event that arrives elsewhere can be told.
         interval_s: length of a ledger interval; must divide a day.
         limits: numbers that change outputs (see `LIMITS`).
-        tables: the site's rows of every entity of the model, columnar, dated; `points` has `number` (uint32 per site, never reused).
+        tables: the site's rows of every entity of the model, columnar, dated; `points` has `number` (uint32 per site,
+            never reused).
         rules: rule packs as they were written (parsed YAML), in order.
-        calendars: calendar id → {"YYYY-MM-DD": kind}; kinds are workday, holiday, restday; a date that is absent is unknown.
+        calendars: calendar id → {"YYYY-MM-DD": kind}; kinds are workday, holiday, restday; a date that is absent is
+            unknown.
         schedules: rows of the model's schedules.
         keys: key id → Ed25519 public key, hex: who may sign control records.
         next_number: next free point number.
@@ -53,7 +56,9 @@ class Document:
     def raw(self) -> bytes:
         """Canonical bytes."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return json.dumps({"format": FORMAT, **fields}, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+        return json.dumps(
+            {"format": FORMAT, **fields}, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        ).encode()
 
     @functools.cached_property
     def sha256(self) -> bytes:
@@ -72,7 +77,9 @@ class Document:
             ContractError: other bytes, other format, or fields that are missing.
         """
         if sha256 is not None and hashlib.sha256(raw).digest() != sha256:
-            raise ContractError(f"document {sha256.hex()} has other bytes than its name says; the config topic was tampered with")
+            raise ContractError(
+                f"document {sha256.hex()} has other bytes than its name says; the config topic was tampered with"
+            )
         try:
             fields = json.loads(raw)
             if fields.pop("format") != FORMAT:

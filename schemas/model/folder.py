@@ -1,6 +1,9 @@
-"""From a folder of files to tables of text, with file and line of every row. Nothing is judged here but whether a file can be read.
+"""From a folder of files to tables of text, with file and line of every row.
 
-Cells are text as it was written: in YAML `no` stays `no` and `007` stays `007`; a list becomes its items joined by `;`, as in a CSV cell.
+Nothing is judged here but whether a file can be read.
+
+Cells are text as it was written: in YAML `no` stays `no` and `007` stays `007`; a list becomes its items joined by
+`;`, as in a CSV cell.
 """
 
 import csv
@@ -188,7 +191,9 @@ def _read_yaml(folder: Folder, table: TextTable, file: str, text: str) -> None:
         for key, value in node.value:
             cell = _cell(value)
             if not isinstance(key, yaml.ScalarNode) or cell is None:
-                folder.faults.append(Fault(file, value.start_mark.line + 1, f"{_cell(key)}: is neither a value nor a list of values"))
+                folder.faults.append(
+                    Fault(file, value.start_mark.line + 1, f"{_cell(key)}: is neither a value nor a list of values")
+                )
             elif key.value in row:
                 folder.faults.append(Fault(file, key.start_mark.line + 1, f"column {key.value!r} is there twice"))
             else:

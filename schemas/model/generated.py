@@ -10,7 +10,8 @@
 | `vehicle:V/odometer`, `…/speed`, `…/soc` | gauge, m, km/h, % | |
 | `vehicle:V/ignition`, `…/on_trip`, `…/order` | state | |
 
-They are fed by events, not by a gateway: gateway is empty and interval_s is 0. A charge counts in no total: the charger's meter counts.
+They are fed by events, not by a gateway: gateway is empty and interval_s is 0. A charge counts in no total: the
+charger's meter counts.
 """
 
 from collections.abc import Iterator, Mapping
@@ -74,7 +75,8 @@ def _rows(table: Mapping[str, list[Json]]) -> list[Row]:
 def _waste(name: str, site: str, role: str, unit: str, measure: str, **more: Json) -> Row:
     kind = "gauge" if unit == "%" else "delta"
     return {
-        "id": name, "site": site, "role": role, "kind": kind, "medium": "waste", "unit": unit, "measure": measure, "topic": WASTE_EVENTS, **more
+        "id": name, "site": site, "role": role, "kind": kind, "medium": "waste", "unit": unit, "measure": measure,
+        "topic": WASTE_EVENTS, **more,
     }  # fmt: skip
 
 
@@ -88,15 +90,22 @@ def _of_station(site: str, station: Row, classes: list[str], bins: list[Row]) ->
         more: Row = {"station": name, "space": space, "bin": row["id"], "waste_class": row["class"]}
         yield _waste(f"bin:{row['id']}/fill", site, "fill_level", "%", "fill", **more, min="0", max="100")
     if not bins:
-        yield _waste(f"station:{name}/fill", site, "fill_level", "%", "fill", station=name, space=space, min="0", max="100")
+        yield _waste(
+            f"station:{name}/fill", site, "fill_level", "%", "fill", station=name, space=space, min="0", max="100"
+        )
 
 
 def _of_vehicle(site: str, name: str, energy: str) -> Iterator[Row]:
     for measure, kind, unit in VEHICLE_MEASURES:
         if (measure == "fuel" and energy in NO_FUEL) or (measure in ("charge", "soc") and energy in NO_CHARGE):
             continue
-        media = {"distance": "travel", "odometer": "travel", "fuel": FUELS.get(energy, "gasoline"), "charge": "electricity"}
+        media = {
+            "distance": "travel",
+            "odometer": "travel",
+            "fuel": FUELS.get(energy, "gasoline"),
+            "charge": "electricity",
+        }
         yield {
-            "id": f"vehicle:{name}/{measure}", "site": site, "role": measure, "kind": kind, "medium": media.get(measure), "unit": unit,
-            "measure": measure, "topic": VEHICLE_EVENTS, "vehicle": name,
+            "id": f"vehicle:{name}/{measure}", "site": site, "role": measure, "kind": kind, "unit": unit,
+            "medium": media.get(measure), "measure": measure, "topic": VEHICLE_EVENTS, "vehicle": name,
         }  # fmt: skip

@@ -1,10 +1,10 @@
-"""What must hold in `points`: role, kind, medium and unit fit each other, and a point is of one site with what it names."""
+"""What must hold in `points`: role, kind, medium and unit fit, and a point is of one site with what it names."""
 
+import functools
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Final
 
-from schemas.codec import Json
 from schemas.errors import Fault, UnitError
 from schemas.model.sense import DAY_S
 from schemas.model.typed import Model, Rows
@@ -68,18 +68,29 @@ def _numbers(points: Rows) -> Iterator[Fault]:
         if kind == "delta" and isinstance(interval_s, int) and interval_s and DAY_S % interval_s and interval_s % DAY_S:
             yield points.fault(row, f"interval_s {interval_s} neither divides a day of {DAY_S} s nor is whole days")
     for row, (low, high) in enumerate(zip(columns["min"], columns["max"], strict=True)):
-        if low is not None and high is not None and Fraction(str(low)) > Fraction(str(high)):
+        if low is not None and high is not None and _above(str(low), str(high)):
             yield points.fault(row, f"min {low} is above max {high}")
     for name in ("min", "max", "safe_value"):
         for row, value in enumerate(columns[name]):
-            reason = _inexact(columns["unit"][row], columns["kind"][row], value) if value is not None else ""
+            reason = (
+                _inexact(str(columns["unit"][row] or "1"), str(columns["kind"][row]), str(value))
+                if value is not None
+                else ""
+            )
             if reason:
                 yield points.fault(row, f"{name}: {reason}")
 
 
-def _inexact(unit: Json, kind: Json, value: Json) -> str:
+@functools.lru_cache(maxsize=4096)
+def _above(low: str, high: str) -> bool:
+    return Fraction(low) > Fraction(high)
+
+
+# A hundred thousand points have a few hundred different bounds.
+@functools.lru_cache(maxsize=4096)
+def _inexact(unit: str, kind: str, value: str) -> str:
     try:
-        Converter(str(unit or "1"), str(kind))(str(value))
+        Converter(unit, kind)(value)
     except UnitError as error:
         # What unit and kind have to do with each other is said by `_kinds`.
         return str(error) if "integer" in str(error) or "64 bits" in str(error) else ""
@@ -124,4 +135,8 @@ def _one_unit(points: Rows) -> Iterator[Fault]:
             continue
         other = first.setdefault((site, role), row)
         if units[other] != unit:
-            yield points.fault(row, f"role {role} is in {unit} here and in {units[other]} at {points.place(other)}; use one unit in a site, so that rules can add them")
+            yield points.fault(
+                row,
+                f"role {role} is in {unit} here and in {units[other]} at {points.place(other)}; use one unit in a"
+                " site, so that rules can add them",
+            )

@@ -1,8 +1,9 @@
 """Points of a document as arrays, for kernels: a row a point, the points of a gateway side by side."""
 
 import dataclasses
+import functools
 from fractions import Fraction
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ from schemas.units import INT64_MAX, INT64_MIN, KINDS, UNITS, Converter, rate_pe
 
 MAX_AGE_INTERVALS: Final = 3
 """A point that does not say is unknown after so many intervals without a reading."""
+FOREVER_MS: Final = 1 << 53
+"""Age that nothing reaches; far from the end of int64, so that a time can be added."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,13 +32,15 @@ class PointColumns:
         kind: int8, 0 register, 1 delta, 2 gauge, 3 state.
         topic: int8, 0 meter.readings, 1 waste.events, 2 vehicle.events.
         interval_ms: int64, between readings; 0: when something happens.
-        max_age_ms: int64, older than this it is unknown; three intervals where the model does not say; 0: never unknown by age.
+        max_age_ms: int64, older than this it is unknown; three intervals where the model does not say,
+            `FOREVER_MS` of a point that has no interval either.
         rate_max: int64, the most it can use in an hour, smallest unit; 0: not known.
         span: int64, value at which a register rolls over, smallest unit; 0: not known.
         low: int64, smallest value that can be, as carried by the log; the smallest int64: no bound.
         high: int64, largest value that can be; the largest int64: no bound.
         data_clock: int8, 1: rules follow its own time.
-        integral_divisor: int64, value * milliseconds // divisor is a quantity in the smallest unit; 0: a gauge that is no rate, or no gauge.
+        integral_divisor: int64, value * milliseconds // divisor is a quantity in the smallest unit; 0: a gauge that is
+            no rate, or no gauge.
     """
 
     ids: tuple[str, ...]
@@ -78,7 +83,7 @@ def _columns(document: Document) -> PointColumns:
     gateways = tuple(sorted(set(gateway_of)))
     place = {name: index for index, name in enumerate(gateways)}
 
-    def column(name: str) -> list[Json]:
+    def column(name: str) -> list[Any]:
         cells = table[name] if ids else []
         return [cells[row] for row in order]
 
@@ -90,7 +95,7 @@ def _columns(document: Document) -> PointColumns:
         [_bound(value, kind, unit, none) for value, kind, unit in zip(column(name), kinds, units, strict=True)]
         for name, none in (("min", INT64_MIN), ("max", INT64_MAX))
     ]
-    rated = zip(column("rated"), units, kinds, strict=True)
+    rated = zip(column("rated"), kinds, units, strict=True)
     return PointColumns(
         ids=tuple(ids[row] for row in order),
         gateways=gateways,
@@ -99,26 +104,37 @@ def _columns(document: Document) -> PointColumns:
         kind=np.array([KINDS.index(kind) for kind in kinds], np.int8),
         topic=np.array([INPUTS.index(str(topic)) for topic in column("topic")], np.int8),
         interval_ms=interval_ms,
-        max_age_ms=np.where(max_age_ms > 0, max_age_ms, MAX_AGE_INTERVALS * interval_ms),
-        rate_max=np.array([rate_per_hour(Fraction(str(r)), u, k) if r else 0 for r, u, k in rated], np.int64),
+        max_age_ms=np.where(
+            max_age_ms > 0, max_age_ms, np.where(interval_ms > 0, MAX_AGE_INTERVALS * interval_ms, FOREVER_MS)
+        ),
+        rate_max=np.array([_rate(value, kind, unit) for value, kind, unit in rated], np.int64),
         span=np.array([spans.get(ids[row], 0) for row in order], np.int64),
         low=np.array(bounds[0], np.int64),
         high=np.array(bounds[1], np.int64),
         data_clock=np.array([clock == "data" for clock in column("clock")], np.int8),
         integral_divisor=np.array(
-            [UNITS[unit].integral_divisor if kind == "gauge" else 0 for kind, unit in zip(kinds, units, strict=True)], np.int64
+            [UNITS[unit].integral_divisor if kind == "gauge" else 0 for kind, unit in zip(kinds, units, strict=True)],
+            np.int64,
         ),
     )
 
 
-def _bound(value: Json, kind: str, unit: str, none: int) -> int:
-    return none if value is None else Converter(unit, kind)(str(value))
+# A hundred thousand points have a few hundred different bounds.
+@functools.lru_cache(maxsize=4096)
+def _bound(value: str | None, kind: str, unit: str, none: int) -> int:
+    return none if value is None else Converter(unit, kind)(value)
+
+
+@functools.lru_cache(maxsize=4096)
+def _rate(value: str | None, kind: str, unit: str) -> int:
+    return rate_per_hour(Fraction(value), unit, kind) if value else 0
 
 
 def rollovers(document: Document) -> dict[str, int]:
-    """Point → value at which its register rolls over, smallest unit: 10^digits x resolution x ct x pt of the meter installed last.
+    """Point → value at which its register rolls over: 10^digits x resolution x ct x pt of the meter installed last.
 
-    Points whose meter does not tell its digits, or whose span is no integer in the smallest unit or beyond int64, are left out.
+    In the smallest unit. Points whose meter does not tell its digits, or whose span is no integer in the smallest unit
+    or beyond int64, are left out.
     """
     meters, installed = document.table("meters"), document.table("meter_install")
     points = document.table("points")

@@ -1,4 +1,4 @@
-"""What must hold in every table: rows are told apart, validity makes sense, references lead somewhere and never in a circle."""
+"""What must hold in every table: rows are told apart, references lead somewhere and never in a circle."""
 
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -48,7 +48,9 @@ def _twice(rows: Rows) -> Iterator[Fault]:
     for values, members in rows.groups(key):
         if len(members) == 1 or values[0] is None:
             continue
-        what = ", ".join(f"{name} {value!r}" for name, value in zip(key, values, strict=True) if value not in (None, []))
+        what = ", ".join(
+            f"{name} {value!r}" for name, value in zip(key, values, strict=True) if value not in (None, [])
+        )
         if key == ("id",):
             yield from (rows.fault(row, f"{what} is at {rows.place(members[0])} already") for row in members[1:])
         else:
@@ -56,7 +58,9 @@ def _twice(rows: Rows) -> Iterator[Fault]:
                 yield rows.fault(second, f"{what} is at {rows.place(first)} already, and both hold at the same time")
     if key != ("id",) and rows.spec.dated and "id" not in key:
         for values, members in rows.groups(("id",)):
-            yield from (rows.fault(row, f"id {values[0]!r} is at {rows.place(members[0])} already") for row in members[1:])
+            yield from (
+                rows.fault(row, f"id {values[0]!r} is at {rows.place(members[0])} already") for row in members[1:]
+            )
 
 
 def _dangling(model: Model) -> Iterator[Fault]:
@@ -107,7 +111,7 @@ def _balance_circles(rows: Rows) -> Iterator[Fault]:
 
 
 def circles(edges: Mapping[str, list[str]]) -> Iterator[list[str]]:
-    """Circles of a directed graph, one for each edge that closes one; each begins with its smallest name. No recursion."""
+    """Circles of a directed graph, one for each edge that closes one; each begins with its smallest name."""
     done: set[str] = set()
     for start in edges:
         if start in done:

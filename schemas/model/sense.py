@@ -42,7 +42,9 @@ def _spaces(model: Model) -> Iterator[Fault]:
     buildings = spaces.texts("building")
     for row, parent in enumerate(spaces.texts("parent")):
         if parent in first and buildings[first[parent]] != buildings[row]:
-            yield spaces.fault(row, f"parent {parent!r} is in building {buildings[first[parent]]!r}, this is in {buildings[row]!r}")
+            yield spaces.fault(
+                row, f"parent {parent!r} is in building {buildings[first[parent]]!r}, this is in {buildings[row]!r}"
+            )
 
 
 def share_sums(rows: Rows, members: list[int]) -> Iterator[tuple[str, Fraction, int]]:
@@ -72,11 +74,15 @@ def _balance(rows: Rows) -> Iterator[Fault]:
     ):
         if node and node == point and sign == -1:
             yield rows.fault(row, f"node {node!r} is taken from itself; its own point goes in with +")
-    for (point, sign), members in rows.groups(("point", "sign")):
+    for key, members in rows.groups(("point", "sign")):
         for begin, total, row in share_sums(rows, members):
             if total > 1:
-                word, since = "+" if sign == 1 else "-", f" from {begin}" if begin else ""
-                yield rows.fault(row, f"point {point!r} goes with {word} into several nodes whose shares sum to {text_of(total)}{since}, more than 1")
+                word, since = "+" if key[1] == 1 else "-", f" from {begin}" if begin else ""
+                yield rows.fault(
+                    row,
+                    f"point {key[0]!r} goes with {word} into several nodes whose shares sum to {text_of(total)}{since},"
+                    " more than 1",
+                )
                 break
 
 
@@ -87,10 +93,14 @@ def _meters(model: Model) -> Iterator[Fault]:
     validity = install.validity()
     for (point,), members in install.groups(("point",)):
         for one, two in overlaps({row: validity[row] for row in members}):
-            yield install.fault(two, f"point {point!r} is fed at {install.place(one)} already, and both hold at the same time")
+            yield install.fault(
+                two, f"point {point!r} is fed at {install.place(one)} already, and both hold at the same time"
+            )
         for row in members:
-            if point in first and kinds[first[str(point)]] not in ("register", "delta"):
-                yield install.fault(row, f"point {point!r} is a {kinds[first[str(point)]]}; a meter feeds registers and deltas")
+            if str(point) in first and kinds[first[str(point)]] not in ("register", "delta"):
+                yield install.fault(
+                    row, f"point {point!r} is a {kinds[first[str(point)]]}; a meter feeds registers and deltas"
+                )
 
 
 def _stations(model: Model) -> Iterator[Fault]:

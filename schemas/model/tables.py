@@ -1,7 +1,7 @@
 """Every file and column of a site model, as data: `files.csv` and `columns.csv`.
 
-A model is a folder. A table is in `NAME.csv`, `NAME.yaml`, or several such files in `NAME/`; which of the two is usual is in `files.csv`. A file
-that a deployment does not need is absent. Lists in a CSV cell are separated by `;`.
+A model is a folder. A table is in `NAME.csv`, `NAME.yaml`, or several such files in `NAME/`; which of the two is usual
+is in `files.csv`. A file that a deployment does not need is absent. Lists in a CSV cell are separated by `;`.
 
 | type | a cell is | in the document |
 |---|---|---|
@@ -53,8 +53,8 @@ class TableSpec:
         name: name of its file.
         usual: csv or yaml; the other is read as well.
         key: columns that tell rows apart; two rows of one key may not hold at the same time.
-        scope: `shared` (all rows are in the document of every site), `site` (the row of the site), or `site:COLUMN` (rows that
-            belong to the site through that column).
+        scope: `shared` (all rows are in the document of every site), `site` (the row of the site), or `site:COLUMN`
+            (rows that belong to the site through that column).
         note: what it holds.
         columns: name → column, in order.
     """
@@ -81,7 +81,12 @@ def _load() -> Mapping[str, TableSpec]:
     columns: dict[str, dict[str, Column]] = {}
     for row in _rows("columns.csv"):
         column = Column(
-            row["column"], row["type"], row["required"] == "yes", tuple(row["argument"].split()), row["default"], row["note"]
+            row["column"],
+            row["type"],
+            row["required"] == "yes",
+            tuple(row["argument"].split()),
+            row["default"],
+            row["note"],
         )
         columns.setdefault(row["table"], {})[column.name] = column
     return MappingProxyType(

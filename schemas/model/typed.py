@@ -1,4 +1,4 @@
-"""From tables of text to tables of values: missing and unknown columns, cells of the wrong type, rows that are there twice."""
+"""From tables of text to tables of values: missing and unknown columns, cells of the wrong type."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -50,7 +50,7 @@ class Rows:
         return f"{self.files[row]}:{self.lines[row]}"
 
     def by_id(self) -> dict[str, int]:
-        """id → first row that has it."""
+        """First row that has an id, by id."""
         found: dict[str, int] = {}
         for row, name in enumerate(self.texts("id")):
             found.setdefault(name, row)
@@ -171,7 +171,11 @@ def canonical(value: Json) -> tuple[int, int, str]:
 
 
 def overlaps(spans: Mapping[int, tuple[str, str]]) -> Iterator[tuple[int, int]]:
-    """Pairs of rows (earlier, later) that hold at the same time, by (first day, first day after) of each; one pair for each later row."""
+    """Pairs of rows (upper, lower) that hold at the same time, at most one for each row.
+
+    Args:
+        spans: row → (first day, first day after).
+    """
     ordered = sorted(spans.items(), key=lambda item: (item[1], item[0]))
     last_row, last_end = -1, ALWAYS
     for row, (begin, end) in ordered:

@@ -1,0 +1,115 @@
+"""`ganzhi check DIR` and `ganzhi apply DIR`: every fault of a site model, and its publication."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from schemas import settings
+from schemas.control import signing_key
+from schemas.errors import Fault, ModelError
+from schemas.model.check import check_folder
+from schemas.model.typed import Model
+from streams.kafka_admin import create_missing
+from streams.published import Change, apply_model
+
+app = typer.Typer(no_args_is_help=True)
+
+SHOWN_MAX: Final = 50
+"""A person reads no more faults at once; `--all` and `--json` have all of them."""
+
+Folder = Annotated[Path, typer.Argument(help="folder of the site model", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
+All = Annotated[bool, typer.Option("--all", help="show every fault, not the first 50")]
+Profile = Annotated[str | None, typer.Option(help="profile whose stack and signing key are used")]
+
+
+@app.command()
+def check(folder: Folder, as_json: Json = False, show_all: All = False) -> None:
+    """Report every fault of a site model with file and line. Exit status 3 when there is one."""
+    model, faults = _checked(folder)
+    if as_json:
+        print(
+            json.dumps(
+                {"faults": [dataclasses.asdict(fault) for fault in faults], **_counts(model)}, ensure_ascii=False
+            )
+        )
+    elif faults:
+        _show_faults(faults, show_all)
+    else:
+        counts = _counts(model)
+        Console().print("no fault: " + ", ".join(f"{count:,} {name}" for name, count in counts.items()))
+    if faults:
+        raise typer.Exit(ModelError.exit_code)
+
+
+@app.command()
+def apply(folder: Folder, as_json: Json = False, show_all: All = False, profile: Profile = None) -> None:
+    """Publish a site model: a new version of every site that changed. A model with a fault is refused whole."""
+    model, faults = _checked(folder)
+    if not faults:
+        try:
+            changes = _apply(model, profile)
+        except ModelError as error:
+            faults = list(error.faults)
+    if faults:
+        if as_json:
+            print(
+                json.dumps({"faults": [dataclasses.asdict(fault) for fault in faults], "sites": []}, ensure_ascii=False)
+            )
+        else:
+            _show_faults(faults, show_all)
+        raise typer.Exit(ModelError.exit_code)
+    if as_json:
+        print(
+            json.dumps({"faults": [], "sites": [dataclasses.asdict(change) for change in changes]}, ensure_ascii=False)
+        )
+    else:
+        _show_changes(changes)
+
+
+def _apply(model: Model, profile: str | None) -> list[Change]:
+    loaded = settings.load(profile=profile)
+    create_missing(loaded.kafka)
+    return apply_model(loaded.kafka, model, signing_key(settings.data_home(loaded.profile)))
+
+
+def _checked(folder: Path) -> tuple[Model, list[Fault]]:
+    try:
+        return check_folder(folder)
+    except ModelError as error:
+        return Model(folder, {}, [], []), list(error.faults)
+
+
+def _counts(model: Model) -> dict[str, int]:
+    rules = sum(len(found) for pack in model.packs if isinstance(found := pack.get("rules"), list))
+    return {name: len(model.rows(name)) for name in ("sites", "spaces", "points", "stations", "vehicles")} | {
+        "rules": rules
+    }
+
+
+def _show_faults(faults: list[Fault], show_all: bool) -> None:
+    console = Console(stderr=True, soft_wrap=True)
+    shown = faults if show_all else faults[:SHOWN_MAX]
+    places = [f"{fault.file}:{fault.line}" if fault.line else fault.file for fault in shown]
+    width = min(40, max(map(len, places)))
+    for place, fault in zip(places, shown, strict=True):
+        console.print(f"[bold]{escape(place):<{width}}[/bold]  {escape(fault.message)}", highlight=False)
+    more = f"; {len(faults) - len(shown)} more with --all" if len(shown) < len(faults) else ""
+    console.print(f"[red]{len(faults)} {'fault' if len(faults) == 1 else 'faults'}[/red], nothing was published{more}")
+
+
+def _show_changes(changes: list[Change]) -> None:
+    table = Table(
+        "site", "version", "partition", "points", "added", "retired", "document", box=None, header_style="dim"
+    )
+    for change in changes:
+        version = f"{change.version}" if change.published else f"{change.version} (unchanged)"
+        cells: list[Any] = [change.partition, change.points, change.added, change.retired]
+        table.add_row(escape(change.site), version, *map(str, cells), change.sha256[:12])
+    Console().print(table)
