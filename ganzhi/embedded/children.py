@@ -57,6 +57,7 @@ class Child:
         self._lock = threading.Lock()
         self._stopping = False
         self._returncode: int | None = None
+        self._told = b""
         log_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if log_file.exists() and log_file.stat().st_size > LOG_BYTES_MAX:
             log_file.replace(log_file.with_name(log_file.name + ".old"))
@@ -86,7 +87,9 @@ class Child:
         self.pid = self._read_pid(command[0])
 
     def _read_pid(self, program: str) -> int:
-        words = os.read(self._status, 256).decode().split()
+        # One line only: of a command that has ended by now there is a second line, which `_finish` needs.
+        line, _, self._told = os.read(self._status, 256).partition(b"\n")
+        words = line.decode().split()
         if words[:1] == ["pid"]:
             return int(words[1])
         self.kill()
@@ -111,7 +114,7 @@ class Child:
 
     def _finish(self) -> None:
         """Takes the exit status that the guard wrote; where the guard itself was killed, the guard's own."""
-        words = os.read(self._status, 256).decode().split()
+        words = (self._told + os.read(self._status, 256)).decode().split()
         self._returncode = int(words[words.index("exit") + 1]) if "exit" in words else self._guard.returncode
         os.close(self._status)
         os.close(self._lifeline)

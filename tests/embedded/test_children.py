@@ -156,6 +156,17 @@ def test_death_is_noticed(tmp_path: Path) -> None:
         child.check()
 
 
+def test_death_before_the_pid_was_read(tmp_path: Path) -> None:
+    """The exit status of a command that has ended before its parent got round to reading its pid is not lost."""
+
+    class Late(Child):
+        def _read_pid(self, program: str) -> int:
+            self._guard.wait()
+            return super()._read_pid(program)
+
+    assert Late("hasty", ["sh", "-c", "exit 7"], tmp_path / "log").returncode == 7
+
+
 def test_kill_from_outside_is_noticed(tmp_path: Path) -> None:
     """A child that is killed from outside is reported with the signal."""
     child = Child("victim", ["sleep", SLEEP_S], tmp_path / "log")
