@@ -199,7 +199,8 @@ class LogCorrupt(LogError):
         self.partition = partition
         self.offset = offset
         super().__init__(
-            f"{topic} partition {partition}, batch at offset {offset}: {reason}; nothing was skipped, repair the log or replay from an archive"
+            f"{topic} partition {partition}, batch at offset {offset}: {reason}; "
+            "nothing was skipped: repair the log, or replay from an archive"
         )
 
 
