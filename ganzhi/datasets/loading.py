@@ -9,6 +9,7 @@ from schemas.control import SigningKey
 from schemas.errors import ModelError
 from schemas.model.check import check_folder
 from schemas.settings import KafkaSettings
+from streams.kafka_admin import create_missing
 from streams.published import Change, apply_model, read_documents
 from streams.sources.batching import BatchWriter
 from streams.sources.catalog import Catalog
@@ -17,7 +18,7 @@ from streams.sources.rejects import Rejects
 
 
 def apply_folder(kafka: KafkaSettings, folder: Path, key: SigningKey) -> list[Change]:
-    """Checks a model folder and publishes it.
+    """Checks a model folder and publishes it; makes the topics where they are missing.
 
     Raises:
         ModelError: the model has faults; nothing of it is published.
@@ -26,6 +27,7 @@ def apply_folder(kafka: KafkaSettings, folder: Path, key: SigningKey) -> list[Ch
     model, faults = check_folder(folder)
     if faults:
         raise ModelError(faults)
+    create_missing(kafka)
     return apply_model(kafka, model, key)
 
 

@@ -4,8 +4,8 @@ A reading is `{"site": "S", "point": "P", "time": "2026-05-01T08:00:00+08:00", "
 not the point's own and `quality` (good, estimated, suspect). A time is ISO 8601 with an offset, or a number: seconds
 since 1970, or milliseconds from 10^11 on. Whole events are `{"waste": {...}}` and `{"vehicle": {...}}`, with the fields
 of their contracts; `time` and `start` may stand for time_ms and start_ms, and an event without `event_id` is named by
-its content. Numbers are read as they are written, never through a float. A line that cannot be used is rejected with its
-number and reason.
+its content. Numbers are read as they are written, never through a float. A line that cannot be used is rejected with
+its number and reason.
 """
 
 import functools

@@ -1,8 +1,8 @@
 """3,395 charging sessions at workplaces, November 2014 to October 2015.
 
 Source: Shray-R-Gupta/Ev-data-analysis (Asensio and others, CC0), one CSV file. Every session becomes a `charge` event
-of a vehicle. The publisher has no vehicles, but a pseudonym for the person (`userId`), and people charge their own car: the
-vehicle is `user-ID`, and the charger is `station-ID`. The file's faults and how they are taken:
+of a vehicle. The publisher has no vehicles, but a pseudonym for the person (`userId`), and people charge their own car:
+the vehicle is `user-ID`, and the charger is `station-ID`. The file's faults and how they are taken:
 
 * years are written 0014 and 0015: 2000 is added;
 * it gives no time zone: its times are taken as UTC;
