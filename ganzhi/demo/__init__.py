@@ -1,1 +1,1 @@
-"""The demo: a civic centre as a site model, a seeded physical simulator with a known truth, and the screen that shows them."""
+"""The demo: a civic centre as a site model, a seeded physical simulator with a known truth, and a screen for them."""

@@ -1,0 +1,75 @@
+"""What goes wrong in the demo, and when: the known truth that alerts are measured against.
+
+Times are seconds from local midnight of the live day. A fault changes the world (a light stays on, a tap runs) or
+what is heard of it (a meter falls silent, a gateway is late); nothing else in the demo goes wrong.
+"""
+
+import dataclasses
+from typing import Final
+
+from ganzhi.demo.people import clock_s
+
+LIGHTS: Final = "lights"
+AIR: Final = "air_conditioning"
+WATER: Final = "water"
+SILENT: Final = "meter_silent"
+LATE: Final = "gateway_late"
+BIN: Final = "bin_overfull"
+IDLING: Final = "vehicle_idling"
+OPEN_S: Final = clock_s(48)
+"""An end that the demo does not reach."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Fault:
+    """One injected fault.
+
+    Attributes:
+        name: which anomaly.
+        effect: what it does: light, ac, fixture, branch, silent, late, bin, idling.
+        where: the thing that it is about: zone, fixture, floor, meter, gateway, bin or vehicle id.
+        start_s: from when.
+        end_s: until when; `OPEN_S`: it stays.
+        amount: flow in mL/min, delay in s, or fill level in permille.
+    """
+
+    name: str
+    effect: str
+    where: str
+    start_s: int
+    end_s: int = OPEN_S
+    amount: int = 1
+
+
+START_S: Final = clock_s(16, 45)
+"""When the live part begins: a quarter-hour, so that history ends where live begins."""
+
+SCRIPT: Final = (
+    Fault(LIGHTS, "light", "A-0309", clock_s(16, 30), clock_s(17, 40)),
+    Fault(LIGHTS, "light", "B-0512", clock_s(16, 49)),
+    Fault(LIGHTS, "light", "C-0701", clock_s(16, 46)),
+    Fault(LIGHTS, "light", "C-0705", clock_s(16, 52)),
+    Fault(LIGHTS, "light", "G-L3", clock_s(16, 47), clock_s(17, 50)),
+    Fault(AIR, "ac", "A-0614", clock_s(16, 30)),
+    Fault(AIR, "ac", "B-0418", clock_s(16, 51), clock_s(17, 45)),
+    Fault(AIR, "ac", "C-0212", clock_s(16, 47)),
+    Fault(WATER, "fixture", "B-0603.tap", clock_s(16, 46), clock_s(17, 35), 4800),
+    Fault(WATER, "fixture", "C-0704.flush", clock_s(16, 50), OPEN_S, 2600),
+    Fault(WATER, "branch", "A-F09", clock_s(16, 55), OPEN_S, 3200),
+    Fault(SILENT, "silent", "M-A-F05", clock_s(16, 47)),
+    Fault(LATE, "late", "gw-b-07", clock_s(16, 55), OPEN_S, 240),
+    Fault(BIN, "bin", "S-A-03-other", clock_s(16, 50), OPEN_S, 930),
+    Fault(IDLING, "idling", "V-017", clock_s(16, 50), clock_s(17, 30)),
+)
+
+EMPTY_FROM: Final = {"A-0309": 1, "A-0614": 1, "B-0512": 2, "B-0418": 2, "C-07": 1}
+"""Zone or floor that empties early on the live day, so that what is on there is on for nobody → which `HOME_BY_S`."""
+HOME_BY_S: Final = {1: clock_s(16, 40), 2: clock_s(16, 50)}
+CLOSED_S: Final = {
+    "B-0603": clock_s(16, 25),
+    "C-0703": clock_s(16, 10),
+    "C-0704": clock_s(16, 10),
+    "C-0705": clock_s(16, 10),
+    "C-0212": clock_s(15, 30),
+}
+"""Rooms that nobody goes to any more from then on."""
