@@ -23,7 +23,10 @@ class KafkaSettings(_Group):
     """Where the log is."""
 
     bootstrap: str = "127.0.0.1:19092"
-    prefix: str = Field(default="", description="put before every topic, group and transactional id, so that several systems can share a cluster")
+    prefix: str = Field(
+        default="",
+        description="put before every topic, group and transactional id, so that several systems can share a cluster",
+    )
     partitions: int = Field(default=4, ge=1, le=10_000, description="of each input topic when it is created")
     replication: int = Field(default=1, ge=1, le=7)
     security: dict[str, SecretStr] = Field(default_factory=dict, description="further librdkafka settings (TLS, SASL)")
@@ -46,10 +49,14 @@ class WorkerSettings(_Group):
     """How a worker commits and caches; outputs do not depend on it."""
 
     group: str = "worker"
-    instance: str = Field(default="", description="static group membership: the same worker restarted keeps its partitions")
+    instance: str = Field(
+        default="", description="static group membership: the same worker restarted keeps its partitions"
+    )
     commit_interval_s: float = Field(default=1.0, gt=0, le=30)
     snapshot_interval_s: float = Field(default=30.0, ge=1, description="not more often than this")
-    snapshot_replay_s: float = Field(default=2.0, gt=0, description="and only when this much work lies behind the last one")
+    snapshot_replay_s: float = Field(
+        default=2.0, gt=0, description="and only when this much work lies behind the last one"
+    )
     session_timeout_s: float = Field(default=6.0, ge=2)
     heartbeat_s: float = Field(default=1.0, gt=0)
     tick_interval_s: float = Field(default=1.0, gt=0)
@@ -59,6 +66,8 @@ class SinkSettings(_Group):
     """How the ClickHouse sink cuts its ranges."""
 
     group: str = "sink-clickhouse"
+    instance: str = Field(default="", description="static group membership: the same sink restarted keeps its partitions")
+    session_timeout_s: float = Field(default=10.0, ge=2)
     flush_interval_s: float = Field(default=2.0, gt=0)
     range_rows_max: int = Field(default=2_000_000, ge=1000)
     range_bytes_max: int = Field(default=256 << 20, ge=1 << 20)
@@ -108,7 +117,11 @@ def load(**flags: Any) -> Settings:
         raise ConfigurationError(f"a settings file is not TOML: {error}") from error
     except ValueError as error:
         details = getattr(error, "errors", None)
-        lines = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in details(include_input=False)] if details else [str(error)]
+        lines = (
+            [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in details(include_input=False)]
+            if details
+            else [str(error)]
+        )
         raise ConfigurationError("settings: " + "; ".join(lines)) from None
 
 
