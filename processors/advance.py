@@ -1,0 +1,352 @@
+"""`advance`: the one step that live, recovery, verification and what-if share.
+
+A `Processor` is the state of one task (a partition of an input topic). `advance(slab, first, stop)` applies messages in the order of the
+log; what it emits depends on the log, the documents that the log names and the engine number, and on nothing else: not on how
+the log is cut into slabs, not on the clock of the machine.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from processors import vehicles, waste
+from processors.events import Pseudo
+from processors.kernels.rows import Longs
+from processors.kernels.step import GENERATED, INSTANCE_ROWS, PART_ROWS, READING_ROWS, move_clock, resolve, step
+from processors.layout import OUTAGE_MS, Layout, build
+from processors.outputs import Outbox, Output, Rejected
+from processors.state import (
+    ALERTS,
+    CLOCK,
+    COLUMNS,
+    CONTEXT,
+    CURSOR,
+    ENGINE,
+    FIRING,
+    HEAD_COLUMNS,
+    KNOWN_AT,
+    OFFSET,
+    OUT_COLUMNS,
+    REJECTED,
+    STATE_STALE,
+    StateArrays,
+    empty_state,
+)
+from processors.transfer import transfer
+from schemas import codec, topics
+from schemas.canonical import STREAMS
+from schemas.decode import Columns, M, Status, batch_header, decode_batches
+from schemas.errors import ContractError, DecodeError, EngineMismatch, ModelError
+from schemas.model.document import Document
+from schemas.reasons import TEXTS, Reason
+from schemas.record_batches import Slab
+
+Documents = Callable[[bytes], Document]
+"""Finds a document by its sha256; may wait for it, and raises when it cannot be had."""
+
+_BUFFER_ROWS = 16_384
+_CHUNK_READINGS = 65_536
+
+
+def buffer(layout: Layout) -> Longs:
+    """Room for the rows of many readings: several times what the widest single one can emit."""
+    widest = READING_ROWS + INSTANCE_ROWS * layout.fanout + PART_ROWS * layout.wasted
+    return np.zeros((max(_BUFFER_ROWS, 2 * widest), OUT_COLUMNS), np.int64)
+
+
+class Processor:
+    """The state of one task.
+
+    Attributes:
+        topic: input topic, without prefix.
+        partition: input partition.
+        position: offset of the next message.
+        outbox: rows that nobody has taken yet, and the chains of those that were.
+        heads: (version, sha256) of every site's document.
+    """
+
+    def __init__(self, topic: str, partition: int, documents: Documents) -> None:
+        assert topic in topics.INPUTS, topic
+        self.topic = topic
+        self.partition = partition
+        self.position = 0
+        self.outbox = Outbox(topic, partition)
+        self.heads: dict[str, tuple[int, bytes]] = {}
+        self._documents = documents
+        self.layout = build(topic, {}, {})
+        self.state = empty_state(0, 0, 0)
+        self._out = buffer(self.layout)
+        self._columns = Columns.empty(readings=_CHUNK_READINGS)
+        self._rows = np.zeros(_CHUNK_READINGS, np.int32)
+        self._gateways = np.zeros(len(self._columns.messages), np.int32)
+        self._magic = batch_header()
+        self._context = np.zeros(CONTEXT, np.int64)
+        self._no_spans = np.zeros(0, np.int64)
+
+    @property
+    def clock_ms(self) -> int:
+        """The task's clock, or NEVER."""
+        return int(self.state.scalars[CLOCK])
+
+    @property
+    def simulated(self) -> bool:
+        """Whether ticks bring the time (a simulated domain) or the log does."""
+        return self.layout.simulated
+
+    def advance(self, slab: Slab, first: int = 0, stop: int | None = None) -> None:
+        """Applies messages first to stop of a slab; rows go to the outbox.
+
+        Args:
+            slab: messages of this task's partition, in order; must begin at `position` (or hold it).
+            first: index of the first message to apply.
+            stop: index after the last one; None: all.
+
+        Raises:
+            EngineMismatch: the log wants another engine from here on.
+        """
+        last = len(slab) if stop is None else stop
+        at = first
+        while at < last:
+            done = self._batches(slab, at, last) if self.topic == topics.METER_READINGS else at
+            if done == at:
+                self._cold(slab, at)
+                done = at + 1
+            at = done
+            self.position = int(slab.offsets[at - 1]) + 1
+        if last == len(slab):
+            self.position = slab.end
+
+    def restore(self, layout: Layout, state: StateArrays) -> None:
+        """Puts a validated state in the place of the empty one (see `snapshot.load`)."""
+        self.layout, self.state = layout, state
+        self._out = buffer(layout)
+
+    def take(self, publish: bool = True) -> list[Output]:
+        """The rows of the outbox as messages (see `Outbox.take`)."""
+        return self.outbox.take(publish)
+
+    def stream_heads(self) -> list[dict[str, object]]:
+        """How far every output stream has come, for the position record."""
+        return [
+            {"stream": name, "sequence": self.outbox.chains[name].count, "head": self.outbox.chains[name].head()}
+            for name in STREAMS
+        ]
+
+    # -- meter batches ------------------------------------------------------------------------------------------------
+
+    def _batches(self, slab: Slab, first: int, last: int) -> int:
+        """Applies the meter batches from `first` on; the index of the first record that is none."""
+        c = self._columns
+        done, count, _ = decode_batches(
+            slab.data, slab.spans, first, last, self._magic, c.messages, c.points, c.times, c.values, c.qualities
+        )
+        if count:
+            resolve(slab.data, c.messages, count, c.points, self.layout.arrays, self._gateways, self._rows)
+            self._step(slab, count, self._no_spans)
+        return int(done)
+
+    def _step(self, slab: Slab, count: int, spans: Longs) -> None:
+        c = self._columns
+        message = reading = 0
+        while message < count:
+            message, reading, rows = step(
+                c.messages, self._gateways, count, message, reading, self._rows, c.points, c.times, c.values, c.qualities, spans,
+                slab.offsets, slab.timestamps_ms, not self.simulated, self.layout.fanout, self.layout.wasted, self.layout.arrays, self.state, self._context, self._out,
+            )  # fmt: skip
+            self._drain(slab, rows)
+
+    def _drain(self, slab: Slab, count: int) -> None:
+        rows = self._out[:count]
+        rejects = rows[rows[:, 0] == REJECTED]
+        if len(rejects):
+            self._rejects(slab, rejects[:, HEAD_COLUMNS : HEAD_COLUMNS + len(COLUMNS[REJECTED])].tolist())
+        self.outbox.drain(self.layout, rows)
+
+    # -- rejected input -----------------------------------------------------------------------------------------------
+
+    def _rejects(self, slab: Slab, rows: list[list[int]]) -> None:
+        """Turns reject rows into messages that can be sent again: the whole message, or a batch of the readings that share a reason."""
+        groups: dict[tuple[int, int], list[list[int]]] = {}
+        for row in rows:
+            groups.setdefault((row[0], row[1]), []).append(row)
+        for (message, reason), members in groups.items():
+            m = self._columns.messages[message]
+            record = int(m[M.RECORD])
+            if (
+                self._gateways[message] == GENERATED
+            ):  # an event: its readings share one time, so all of them are refused or none
+                self._reject(slab, record, Reason(reason), "", 0, slab.value(record) or b"")
+                continue
+            if members[0][2] < 0:
+                self._reject(slab, record, self._refine(slab, m, reason), "", 0, slab.value(record) or b"")
+                continue
+            name = slab.data[m[M.SITE_AT] : m[M.SITE_AT] + m[M.SITE_BYTES]].tobytes().decode()
+            gateway = slab.data[m[M.GATEWAY_AT] : m[M.GATEWAY_AT] + m[M.GATEWAY_BYTES]].tobytes().decode()
+            base = members[0][4]
+            raw = codec.write(
+                "meter_batch",
+                {
+                    "site": name, "gateway": gateway, "mode": "backfill" if m[M.MODE] else "live", "base_ms": base,
+                    "readings": [{"point": r[3], "offset_ms": r[4] - base, "value": r[5], "quality": ("good", "estimated", "suspect")[r[6]]} for r in members],
+                },
+            )  # fmt: skip
+            numbers = ", ".join(str(r[3]) for r in members[:10]) + (" …" if len(members) > 10 else "")
+            self._reject(slab, record, Reason(reason), f"points {numbers}", len(members), raw, name)
+
+    def _refine(self, slab: Slab, message: Longs, reason: int) -> Reason:
+        """Tells an unknown site from an unknown gateway, and a site that lives in another partition."""
+        if reason != Reason.UNKNOWN_GATEWAY:
+            return Reason(reason)
+        raw = slab.data[message[M.SITE_AT] : message[M.SITE_AT] + message[M.SITE_BYTES]].tobytes()
+        return self._no_site(raw.decode("utf-8", "replace"))
+
+    def _no_site(self, name: str) -> Reason:
+        if name in self.layout.documents:
+            return Reason.UNKNOWN_GATEWAY
+        elsewhere = any(
+            document.partitions.get(name, self.partition) != self.partition
+            for document in self.layout.documents.values()
+        )
+        return Reason.WRONG_PARTITION if elsewhere else Reason.UNKNOWN_SITE
+
+    def _reject(
+        self, slab: Slab, record: int, reason: Reason, detail: str, readings: int, raw: bytes, site: str | None = None
+    ) -> None:
+        key = slab.key(record) or b""
+        text = TEXTS[reason][1] + (f": {detail}" if detail else "")
+        name = key.decode("utf-8", "replace") if site is None else site
+        self.outbox.reject(
+            Rejected(
+                int(slab.offsets[record]),
+                int(slab.timestamps_ms[record]),
+                name,
+                reason.name.lower(),
+                text,
+                readings,
+                key,
+                raw,
+            )
+        )
+
+    # -- control records and events -----------------------------------------------------------------------------------
+
+    def _cold(self, slab: Slab, record: int) -> None:
+        """One message that is not a meter batch."""
+        value = slab.value(record)
+        if value is None:
+            self._time(slab, record, int(slab.timestamps_ms[record]))
+            self._reject(
+                slab, record, Reason.NULL_VALUE if slab.spans[record, 3] == -1 else Reason.TOO_LARGE, "", 0, b""
+            )
+            return
+        contract = codec.contract_of(value)
+        try:
+            if contract == "tick":
+                clock = codec.read("tick", value)["clock_ms"]
+                assert isinstance(clock, int)
+                self._time(slab, record, clock if self.simulated else int(slab.timestamps_ms[record]), tick=True)
+                return
+            if not self.simulated:
+                self._time(slab, record, int(slab.timestamps_ms[record]))
+            if contract == "config_record":
+                self._config(slab, record, codec.read("config_record", value))
+            elif contract == "engine_record":
+                wanted = codec.read("engine_record", value)["engine"]
+                if wanted != ENGINE:
+                    raise EngineMismatch(
+                        int(str(wanted)), ENGINE, f"{self.topic}/{self.partition} from offset {slab.offsets[record]} on"
+                    )
+            elif contract == "waste_event" and self.topic == topics.WASTE_EVENTS:
+                self._event(slab, record, waste.readings(codec.read("waste_event", value), self.layout))
+            elif contract == "vehicle_event" and self.topic == topics.VEHICLE_EVENTS:
+                self._event(slab, record, vehicles.readings(codec.read("vehicle_event", value), self.layout))
+            elif contract in ("meter_fact", "settle_record"):
+                codec.read(contract, value)
+                self._reject(slab, record, Reason.NOT_SUPPORTED, contract, 0, value)
+            else:
+                self._reject(slab, record, Reason.UNKNOWN_CONTRACT, contract or "", 0, value)
+        except DecodeError as error:
+            self._reject(slab, record, Reason.MALFORMED, str(error), 0, value)
+
+    def _time(self, slab: Slab, record: int, clock: int, tick: bool = False) -> None:
+        """Moves the task's clock; in a simulated domain only a tick does."""
+        if self.simulated and not tick:
+            return
+        arrays, state = self.layout.arrays, self.state
+        context = self._context
+        context[OFFSET], context[KNOWN_AT] = slab.offsets[record], slab.timestamps_ms[record]
+        outage = int(arrays.limits[0, OUTAGE_MS]) if len(arrays.limits) else 60_000
+        done = False
+        while not done:
+            context[CURSOR] = 0
+            done = move_clock(
+                clock, outage, context, arrays.rules, arrays.lists, arrays.meta, state.points, state.instances, state.parts,
+                state.queue, state.scalars, self._out,
+            )  # fmt: skip
+            self._drain(slab, int(context[CURSOR]))
+
+    def _config(self, slab: Slab, record: int, fields: dict[str, codec.Value]) -> None:
+        """A site is computed by another document from here on; a record that does not follow its predecessor is rejected."""
+        site, version, previous, sha256 = str(fields["site"]), fields["version"], fields["previous"], fields["document"]
+        assert isinstance(version, int)
+        assert isinstance(sha256, bytes)
+        raw = slab.value(record) or b""
+        known_version, known_sha = self.heads.get(site, (0, b""))
+        if version != known_version + 1 or previous != known_sha:
+            self._reject(slab, record, Reason.BROKEN_CHAIN, f"version {version} after {known_version}", 0, raw, site)
+            return
+        try:
+            document = self._documents(sha256)
+            if document.site != site or document.partition != self.partition:
+                raise ContractError(f"document of {document.site}, partition {document.partition}")
+            documents = {**self.layout.documents, site: document}
+            if len({other.domain for other in documents.values()}) > 1:
+                raise ContractError(f"domain {document.domain} does not fit the partition's others")
+            layout = build(self.topic, documents, {**self.layout.versions, site: version})
+        except (ContractError, ModelError) as error:
+            self._reject(slab, record, Reason.BAD_DOCUMENT, str(error), 0, raw, site)
+            return
+        self.heads[site] = (version, sha256)
+        self._replace(slab, record, layout)
+
+    def _replace(self, slab: Slab, record: int, layout: Layout) -> None:
+        """Moves the state to another layout; alerts whose rule or subject is gone end as stale."""
+        old, state = self.layout, self.state
+        gone = ~np.isin(old.instance_key, layout.instance_key)
+        for instance in np.flatnonzero(gone & (state.instances["phase"] == FIRING)):
+            row = state.instances[instance]
+            clock = int(state.scalars[CLOCK])
+            ended = (
+                ALERTS,
+                old.arrays.rules["site"][instance],
+                slab.offsets[record],
+                slab.timestamps_ms[record],
+                instance,
+            )
+            self._out[0, :9] = (*ended, row["episode"], STATE_STALE, max(clock, int(row["started"])), row["started"])
+            self.outbox.drain(old, self._out[:1])
+        self.state = transfer(old, state, layout)
+        self.layout = layout
+        self._out = buffer(layout)
+
+    def _event(self, slab: Slab, record: int, made: list[Pseudo] | Reason) -> None:
+        """Applies an event as the readings that it stands for."""
+        if isinstance(made, Reason):
+            raw = slab.value(record) or b""
+            name = (slab.key(record) or b"").decode("utf-8", "replace")
+            self._reject(slab, record, self._no_site(name) if made == Reason.UNKNOWN_SITE else made, "", 0, raw)
+            return
+        c = self._columns
+        count = len(made)
+        c.messages[0] = 0
+        c.messages[0, M.RECORD] = record
+        c.messages[0, M.STATUS] = Status.OK
+        c.messages[0, M.COUNT] = count
+        self._gateways[0] = GENERATED
+        for k, pseudo in enumerate(made):
+            self._rows[k] = pseudo.row
+            c.points[k] = pseudo.number
+            c.times[k] = pseudo.time_ms
+            c.values[k] = pseudo.value
+            c.qualities[k] = 0
+        self._step(slab, 1, np.array([pseudo.span_ms for pseudo in made] or [0], np.int64))

@@ -1,0 +1,86 @@
+"""Events as readings: waste and vehicles have points too, so one family of kernels serves them (DESIGN section 14)."""
+
+import dataclasses
+import functools
+from typing import NamedTuple
+
+import numpy as np
+
+from processors.layout import Layout
+from schemas.model.document import Document
+
+
+class Pseudo(NamedTuple):
+    """A reading that an event stands for."""
+
+    row: int
+    number: int
+    time_ms: int
+    value: int
+    span_ms: int
+    """length of a delta; 0: by the model"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Places:
+    """Points that `apply` made for a site: (station or vehicle, class, measure) → number of the point; empty texts where a part has none."""
+
+    numbers: dict[tuple[str, str, str], int]
+    stations: frozenset[str]
+    vehicles: frozenset[str]
+    classes: frozenset[str]
+
+
+@functools.lru_cache(maxsize=1024)
+def _places(sha256: bytes, holder: "_Holder") -> Places:
+    del sha256
+    table = holder.document.table("points")
+    numbers: dict[tuple[str, str, str], int] = {}
+    columns = [
+        table.get(name, [None] * len(table.get("id", [])))
+        for name in ("station", "vehicle", "waste_class", "measure", "number")
+    ]
+    for station, vehicle, waste_class, measure, number in zip(*columns, strict=True):
+        if measure:
+            numbers[(str(station or vehicle or ""), str(waste_class or ""), str(measure))] = int(str(number))
+    stations = frozenset(map(str, holder.document.table("stations").get("id", [])))
+    vehicles = frozenset(map(str, holder.document.table("vehicles").get("id", [])))
+    return Places(numbers, stations, vehicles, frozenset(key[1] for key in numbers if key[1]))
+
+
+class _Holder:
+    """Carries a document past the cache's key, which is its sha256."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Holder)
+
+
+def places(document: Document) -> Places:
+    """The generated points of a document, remembered by its sha256."""
+    return _places(document.sha256, _Holder(document))
+
+
+class Made:
+    """Collects the readings of one event; points that the model does not have are left out."""
+
+    def __init__(self, layout: Layout, site: str, time_ms: int) -> None:
+        self.places = places(layout.documents[site])
+        self.readings: list[Pseudo] = []
+        self._time_ms = time_ms
+        index = layout.sites.index(site)
+        start = int(layout.arrays.number_start[index])
+        self._rows = layout.arrays.number_row[start : int(layout.arrays.number_start[index + 1])]
+
+    def add(self, where: str, waste_class: str, measure: str, value: int, span_ms: int = 0) -> bool:
+        """Adds a reading of (where, class, measure); False when the model has no such point."""
+        number = self.places.numbers.get((where, waste_class, measure))
+        if number is None or number >= len(self._rows) or self._rows[number] < 0:
+            return False
+        self.readings.append(Pseudo(int(np.int64(self._rows[number])), number, self._time_ms, value, span_ms))
+        return True

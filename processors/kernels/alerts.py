@@ -1,0 +1,198 @@
+"""The life of a rule instance: idle → pending → firing → idle, by the time of the events.
+
+An instance runs by its own clock: the task's, or for points that upload late the slowest clock of those points. `at` is the event time of what woke it
+(a reading, or its timer); deadlines that lie before `at` are honoured first, so an episode that began and ended in one late batch is
+found too, with the times at which it would have fired and ended.
+
+Unknown neither raises nor clears: a pending condition waits (the time that is not known does not count), a firing alert that is unknown for
+`stale_ms` ends as stale.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from processors.kernels import waste
+from processors.kernels.jit import kernel
+from processors.kernels.programs import Records, run, schedule_place, slot_latest
+from processors.kernels.rows import Longs, alert_row
+from processors.kernels.timers import wake_at
+from processors.layout import USES_DATA_CLOCK
+from processors.state import (
+    CLOCK,
+    FAR,
+    FIRING,
+    IDLE,
+    NEVER,
+    PENDING,
+    RESUMED,
+    STATE_FIRING,
+    STATE_RESOLVED,
+    STATE_STALE,
+    InstanceRow,
+    RuleRow,
+)
+from schemas.rules.program import FALSE, ROLES_MAX, TRUE, UNKNOWN
+
+
+@kernel
+def own_clock(rule: RuleRow, lists: Longs, meta: Records, points: Records, scalars: Longs) -> int:
+    """The instance's clock: the task's, or the slowest fact of its points that run by their data."""
+    clock = scalars[CLOCK]
+    if rule.flags & USES_DATA_CLOCK == 0:
+        return clock
+    for role in range(rule.roles, rule.roles + ROLES_MAX):
+        slot = lists[role, 0]
+        if slot >= 0:
+            for k in range(slot + 1, slot + 1 + lists[slot, 1]):
+                row = lists[k, 0]
+                if meta[row].data_clock:
+                    clock = min(clock, points[row].fact_time)
+    return clock
+
+
+@kernel
+def _true_from(at: int, rule: RuleRow, lists: Longs, points: Records) -> int:
+    """Since when a result that became true by an event at `at` has been true: not before every value it rests on was what it is."""
+    since = at
+    for role in range(rule.roles, rule.roles + ROLES_MAX):
+        slot = lists[role, 0]
+        if slot >= 0 and lists[role, 1]:
+            for k in range(slot + 1, slot + 1 + lists[slot, 1]):
+                since = max(since, points[lists[k, 0]].since)
+    return since
+
+
+@kernel
+def _deadlines(
+    instance: int, upto: int, i: InstanceRow, rule: RuleRow, context: Longs, lists: Longs, meta: Records, points: Records, parts: Records, out: Longs
+) -> None:  # fmt: skip
+    """Fires, resolves or ends as stale whatever was due by `upto`."""
+    if i.phase == PENDING and i.unknown_since == NEVER and i.true_since + rule.for_ms <= upto:
+        i.phase = FIRING
+        i.episode += 1
+        i.started = i.true_since
+        i.false_since = NEVER
+        alert_row(context, out, instance, i.episode, STATE_FIRING, i.true_since + rule.for_ms, i.started)
+    if i.phase != FIRING:
+        return
+    ended = np.int64(NEVER)
+    becomes = STATE_RESOLVED
+    if i.false_since != NEVER and i.false_since + rule.keep_ms <= upto:
+        ended = i.false_since
+    elif i.false_since == NEVER and i.unknown_since != NEVER and i.unknown_since + rule.stale_ms <= upto:
+        ended = i.unknown_since
+        becomes = STATE_STALE
+        waste.stop(ended, rule, lists, meta, points, parts)
+    if ended != NEVER:
+        alert_row(context, out, instance, i.episode, becomes, ended, i.started)
+        waste.finish(instance, rule, context, lists, meta, points, parts, out)
+        i.phase = IDLE
+        i.false_since = NEVER
+        i.unknown_since = NEVER
+
+
+@kernel
+def _pending(
+    instance: int, result: int, at: int, i: InstanceRow, rule: RuleRow, context: Longs, lists: Longs, meta: Records, points: Records, parts: Records, out: Longs
+) -> None:  # fmt: skip
+    if result == UNKNOWN:
+        if i.phase == PENDING and i.unknown_since == NEVER:
+            i.unknown_since = max(at, i.true_since)
+    elif result == FALSE:
+        if i.phase == PENDING:
+            waste.drop(rule, lists, parts)
+        i.phase = IDLE
+        i.unknown_since = NEVER
+    elif i.phase == IDLE:
+        i.phase = PENDING
+        i.true_since = _true_from(at, rule, lists, points)
+        i.unknown_since = NEVER
+        waste.begin(instance, i.true_since, i.episode + 1, rule, context, lists, meta, points, parts, out)
+    elif i.unknown_since != NEVER:
+        i.true_since += max(at - i.unknown_since, 0)
+        i.unknown_since = NEVER
+
+
+@kernel
+def _firing(
+    cleared: int, at: int, i: InstanceRow, rule: RuleRow, lists: Longs, meta: Records, points: Records, parts: Records
+) -> None:
+    if cleared == UNKNOWN:
+        if i.unknown_since == NEVER:
+            i.unknown_since = max(at, i.started)
+        return
+    i.unknown_since = NEVER
+    if cleared == TRUE:
+        if i.false_since == NEVER:
+            i.false_since = max(at, i.started)
+            waste.stop(i.false_since, rule, lists, meta, points, parts)
+    elif i.false_since != NEVER:
+        i.false_since = NEVER
+        waste.resume(at, rule, lists, parts)
+
+
+@kernel
+def _due(
+    clock: int, i: InstanceRow, rule: RuleRow, lists: Longs, meta: Records, points: Records, scalars: Longs
+) -> int:
+    """When an instance has to be looked at next, if no reading wakes it before."""
+    due = np.int64(FAR)
+    if i.phase == PENDING and i.unknown_since == NEVER:
+        due = i.true_since + rule.for_ms
+    elif i.phase == FIRING and i.false_since != NEVER:
+        due = i.false_since + rule.keep_ms
+    elif i.phase == FIRING and i.unknown_since != NEVER:
+        due = i.unknown_since + rule.stale_ms
+    if i.phase != IDLE and i.unknown_since == NEVER:  # values that grow too old
+        for role in range(rule.roles, rule.roles + ROLES_MAX):
+            slot = lists[role, 0]
+            if slot >= 0 and lists[role, 1]:
+                for k in range(slot + 1, slot + 1 + lists[slot, 1]):
+                    expiry = points[lists[k, 0]].fact_time + meta[lists[k, 0]].max_age_ms + 1
+                    if expiry > clock:
+                        due = min(due, expiry)
+    for k in range(rule.ages, rule.ages_end):
+        slot = lists[rule.roles + lists[k, 0], 0]
+        latest = slot_latest(slot, lists, points) if slot >= 0 else np.int64(NEVER)
+        if latest != NEVER:
+            turn = max(latest, scalars[RESUMED]) + lists[k, 1]
+            if turn > clock:
+                due = min(due, turn)
+            elif turn == clock:  # `>=` turns at the threshold, `>` a millisecond later
+                due = min(due, turn + 1)
+    for k in range(rule.schedules, rule.schedules_end):
+        schedule = lists[k, 0]
+        following = schedule_place(schedule, clock, lists) + 1
+        if following <= schedule + lists[schedule, 1]:
+            due = min(due, lists[following, 0])
+    return due
+
+
+@kernel
+def evaluate(
+    instance: int, at: int, clock: int, context: Longs, rules: Records, lists: Longs, meta: Records, points: Records, instances: Records,
+    parts: Records, queue: NDArray[np.int32], scalars: Longs, out: Longs,
+) -> None:  # fmt: skip
+    """An event at `at`, or a timer, woke the instance; `clock` is the time by which values are known or unknown."""
+    rule = rules[instance]
+    i = instances[instance]
+    result = run(rule.raises, rule.raises_end, rule.roles, clock, lists, meta, points, scalars, context)
+    if i.phase == IDLE and result != TRUE:
+        pass
+    else:
+        if result != UNKNOWN:
+            _deadlines(instance, min(at, clock), i, rule, context, lists, meta, points, parts, out)
+        if i.phase == FIRING:
+            cleared = result
+            if rule.clears_end > rule.clears:
+                cleared = run(rule.clears, rule.clears_end, rule.roles, clock, lists, meta, points, scalars, context)
+            elif result != UNKNOWN:
+                cleared = 1 - result
+            _firing(cleared, at, i, rule, lists, meta, points, parts)
+        else:
+            _pending(instance, result, at, i, rule, context, lists, meta, points, parts, out)
+        _deadlines(instance, clock, i, rule, context, lists, meta, points, parts, out)
+    if rule.flags & USES_DATA_CLOCK == 0:
+        due = _due(clock, i, rule, lists, meta, points, scalars)
+        if due < FAR:
+            wake_at(instance, due, scalars, queue, instances)

@@ -1,0 +1,164 @@
+"""Runs compiled rules: a stack of (value, known), three-valued as SQL is. The instructions are `schemas.rules.program`."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from processors.kernels.jit import kernel
+from processors.kernels.rows import Longs
+from processors.state import NEVER, RESUMED, SCRATCH
+from schemas.rules.program import FALSE, TRUE, UNKNOWN, Agg, Op
+
+_LOAD = int(Op.LOAD)
+_AGE = int(Op.AGE)
+_SCHEDULE = int(Op.SCHEDULE)
+_ADD = int(Op.ADD)
+_MUL = int(Op.MUL)
+_DIV = int(Op.DIV)
+_NEG = int(Op.NEG)
+_LT = int(Op.LT)
+_LE = int(Op.LE)
+_GT = int(Op.GT)
+_GE = int(Op.GE)
+_EQ = int(Op.EQ)
+_AND = int(Op.AND)
+_OR = int(Op.OR)
+_NOT = int(Op.NOT)
+_MAX = int(Agg.MAX)
+_INT64_MAX = (1 << 63) - 1
+
+Records = NDArray[np.void]
+
+
+@kernel
+def slot_value(slot: int, clock: int, lists: Longs, meta: Records, points: Records) -> tuple[int, int]:
+    """(value, known) of a role in a subject: its points summed, or the largest; unknown when one of them is."""
+    value = np.int64(0)
+    largest = lists[slot, 0] == _MAX
+    count = lists[slot, 1]
+    for k in range(slot + 1, slot + 1 + count):
+        row = lists[k, 0]
+        p = points[row]
+        if p.fact_time == NEVER or p.fact_good == 0 or clock - p.fact_time > meta[row].max_age_ms:
+            return np.int64(0), 0
+        if not largest:
+            value += p.fact_value
+        elif k == slot + 1 or p.fact_value > value:
+            value = p.fact_value
+    return value, 1 if count > 0 else 0
+
+
+@kernel
+def slot_latest(slot: int, lists: Longs, points: Records) -> int:
+    """Time of the freshest reading of a slot, or NEVER."""
+    latest = np.int64(NEVER)
+    for k in range(slot + 1, slot + 1 + lists[slot, 1]):
+        latest = max(latest, points[lists[k, 0]].fact_time)
+    return latest
+
+
+@kernel
+def schedule_place(schedule: int, clock: int, lists: Longs) -> int:
+    """Place in `lists` of the last boundary at or before the clock; `schedule` itself when there is none."""
+    low = schedule + 1
+    high = schedule + 1 + lists[schedule, 1]
+    while low < high:
+        middle = (low + high) // 2
+        if lists[middle, 0] <= clock:
+            low = middle + 1
+        else:
+            high = middle
+    return low - 1
+
+
+@kernel
+def _arithmetic(op: int, a: int, b: int, scale: int) -> tuple[int, int]:
+    """(value, known) of + - * /; overflow and division by zero are unknown."""
+    if op == _MUL or op == _DIV:
+        other = b if op == _MUL else scale
+        by = scale if op == _MUL else b
+        if by == 0 or (a != 0 and other != 0 and abs(a) > _INT64_MAX // abs(other)):
+            return np.int64(0), 0
+        return (a * other) // by, 1
+    right = b if op == _ADD else -b
+    value = a + right
+    if (a ^ value) & (right ^ value) < 0:
+        return np.int64(0), 0
+    return value, 1
+
+
+@kernel
+def _compare(op: int, a: int, b: int) -> int:
+    if op == _LT:
+        return np.int64(a < b)
+    if op == _LE:
+        return np.int64(a <= b)
+    if op == _GT:
+        return np.int64(a > b)
+    if op == _GE:
+        return np.int64(a >= b)
+    if op == _EQ:
+        return np.int64(a == b)
+    return np.int64(a != b)
+
+
+@kernel
+def run(
+    first: int,
+    last: int,
+    roles: int,
+    clock: int,
+    lists: Longs,
+    meta: Records,
+    points: Records,
+    scalars: Longs,
+    context: Longs,
+) -> int:
+    """TRUE, FALSE or UNKNOWN: what the program lists[first:last] says at a time of the instance whose roles are at `roles`."""
+    top = SCRATCH - 2
+    for i in range(first, last):
+        op = lists[i, 0]
+        argument = lists[i, 1]
+        if op <= _SCHEDULE:
+            value = argument
+            known = 1
+            if op == _LOAD:
+                value, known = slot_value(lists[roles + argument, 0], clock, lists, meta, points)
+            elif op == _AGE:
+                latest = slot_latest(lists[roles + argument, 0], lists, points)
+                known = 0 if latest == NEVER else 1
+                value = max(clock - max(latest, scalars[RESUMED]), 0) if known else np.int64(0)
+            elif op == _SCHEDULE:
+                place = schedule_place(argument, clock, lists)
+                value = np.int64(UNKNOWN) if place == argument else lists[place, 1]
+                known = 0 if value == UNKNOWN else 1
+            top += 2
+            context[top] = value
+            context[top + 1] = known
+        elif op == _NEG:
+            context[top] = -context[top]
+        elif op == _NOT:
+            context[top] = 1 - context[top]
+        else:
+            a = context[top - 2]
+            b = context[top]
+            known_a = context[top - 1]
+            known_b = context[top + 1]
+            known = known_a & known_b
+            value = np.int64(0)
+            top -= 2
+            if op == _AND or op == _OR:
+                wins = np.int64(FALSE) if op == _AND else np.int64(TRUE)
+                if (known_a and a == wins) or (known_b and b == wins):
+                    value = wins
+                    known = np.int64(1)
+                else:
+                    value = 1 - wins
+            elif known and op >= _LT:
+                value = _compare(op, a, b)
+            elif known:
+                value, known = _arithmetic(op, a, b, argument)
+            context[top] = value
+            context[top + 1] = known
+    if top < SCRATCH or context[top + 1] == 0:
+        return UNKNOWN
+    return TRUE if context[top] != 0 else FALSE

@@ -1,0 +1,171 @@
+"""Registers and deltas: from readings to usage, without inventing or losing a unit.
+
+A register's usage is put on the grid by linear interpolation of its running total: the share of a step d over dt that lies before a
+boundary b is floor(d (b - t0) / dt), and a row is the difference of two such totals. So rows between any two boundaries sum to the
+difference of two interpolated totals, and over the whole life to last minus first, exactly.
+"""
+
+from processors.kernels.jit import inlined, kernel
+from processors.kernels.rows import Longs, ledger_row, verdict_row
+from processors.layout import RATE_MAX
+from processors.state import (
+    CAUSE_READING,
+    CAUSE_RESET,
+    CAUSE_ROLLOVER,
+    HOW_DECLARED,
+    HOW_ESTIMATED,
+    HOW_GAP,
+    HOW_MEASURED,
+    VERDICT_DIP,
+    VERDICT_RATE,
+    VERDICT_RESET,
+    VERDICT_ROLLOVER,
+    MetaRow,
+    PointRow,
+)
+
+DAY_MS = 86_400_000
+
+
+@inlined
+def plausible(step: int, elapsed_ms: int, meta: MetaRow) -> bool:
+    """Whether a step is at most twice the rated one (technical guideline of 2008: twice the branch's maximum power).
+
+    One interval is added to the time, since a register counts in whole units and a step may have been due since the last reading. Bounds keep the product inside int64:
+    three years, 2^32 units an hour.
+    """
+    if step <= meta.step_sure or meta.rate_max <= 0 or meta.rate_max > RATE_MAX:
+        return True
+    seconds = min(elapsed_ms + meta.interval_ms, 100_000_000_000) // 1000 + 1
+    return step <= meta.rate_max * 2 * seconds // 3600
+
+
+@kernel
+def share(step: int, part_ms: int, whole_ms: int) -> int:
+    """floor(step * part / whole) without overflow, for 0 <= part <= whole <= 2^31 (24 days)."""
+    quotient = step // whole_ms
+    return quotient * part_ms + (step - quotient * whole_ms) * part_ms // whole_ms
+
+
+@kernel
+def set_aside(p: PointRow, time: int, value: int) -> None:
+    """Remembers a reading on a lower level: the next ones tell a glitch from a new level."""
+    if p.pends > 0 and value >= p.pend_value:
+        p.pends += 1
+    else:
+        p.pends = 1
+        p.pend_base = value
+    p.pend_value = value
+    p.pend_time = time
+
+
+@inlined
+def register_step(
+    p: PointRow, meta: MetaRow, time: int, value: int, dips: int, context: Longs, out: Longs
+) -> tuple[int, int]:
+    """The usage since the last accepted reading, or (-1, cause) when this reading is set aside.
+
+    A value below the last one is a rollover (last over 95 % of the span and a plausible difference), else a dip: discarded if the
+    register recovers, and a new level when `dips` readings in a row stay on it.
+    """
+    step = value - p.last
+    elapsed = time - p.clock
+    if step < 0:
+        if meta.span > 0 and p.last > meta.span - meta.span // 20 and plausible(step + meta.span, elapsed, meta):
+            verdict_row(context, out, meta.number, time, value, VERDICT_ROLLOVER)
+            return step + meta.span, CAUSE_ROLLOVER
+        set_aside(p, time, value)
+        if p.pends < dips:
+            verdict_row(context, out, meta.number, time, value, VERDICT_DIP)
+            return -1, CAUSE_READING
+        verdict_row(context, out, meta.number, time, value, VERDICT_RESET)
+        return value - p.pend_base, CAUSE_RESET
+    if not plausible(step, elapsed, meta):
+        p.pend_time = time
+        p.pend_value = value
+        p.pends = 0
+        verdict_row(context, out, meta.number, time, value, VERDICT_RATE)
+        return -1, CAUSE_READING
+    return step, CAUSE_READING
+
+
+@inlined
+def register_rows(
+    p: PointRow, meta: MetaRow, time: int, step: int, cause: int, estimated: bool, spread_ms: int, spread_intervals: int,
+    context: Longs, out: Longs,
+) -> None:  # fmt: skip
+    """Puts a step over (clock, time] on the grid and emits the rows of the intervals that it closes."""
+    start = p.clock
+    elapsed = time - start
+    grid = meta.grid_ms
+    total = p.total + step
+    if meta.interval_ms >= DAY_MS:  # read by hand: the span between two readings is all that is known
+        how = HOW_ESTIMATED if estimated else HOW_DECLARED
+        ledger_row(context, out, meta.number, p.row_from, time, total - p.settled, how, cause)
+        p.row_from = time
+        p.settled = total
+        p.total = total
+        return
+    how = HOW_MEASURED
+    if elapsed > 2 * meta.interval_ms or cause == CAUSE_RESET:
+        how = HOW_GAP
+    if estimated:
+        how = HOW_ESTIMATED
+    worst = max(how, p.how)
+    if time >= p.row_to:
+        if elapsed > spread_ms or elapsed > spread_intervals * grid:
+            ledger_row(context, out, meta.number, p.row_from, time, total - p.settled, max(worst, HOW_GAP), cause)
+            p.row_from = time
+            p.row_to = (time // grid + 1) * grid
+            p.settled = total
+            worst = HOW_MEASURED
+        else:
+            while p.row_to <= time:
+                there = p.total + share(step, p.row_to - start, elapsed)
+                ledger_row(context, out, meta.number, p.row_from, p.row_to, there - p.settled, worst, cause)
+                p.row_from = p.row_to
+                p.settled = there
+                worst = how if p.row_to < time else HOW_MEASURED
+                p.row_to += grid
+    p.how = worst
+    p.total = total
+
+
+@inlined
+def register_accept(p: PointRow, time: int, value: int) -> None:
+    """Makes a reading the last accepted one."""
+    p.clock = time
+    p.last = value
+    p.pends = 0
+    p.pend_time = time
+
+
+@kernel
+def register_first(p: PointRow, time: int, value: int, grid_ms: int) -> None:
+    """The first reading of a life: usage counts from here."""
+    p.total = 0
+    p.settled = 0
+    p.row_from = time
+    p.row_to = (time // grid_ms + 1) * grid_ms
+    p.how = HOW_MEASURED
+    register_accept(p, time, value)
+
+
+@kernel
+def delta_row(
+    p: PointRow, meta: MetaRow, time: int, value: int, span_ms: int, estimated: bool, context: Longs, out: Longs
+) -> None:
+    """The usage of an interval that ends at `time`, at its native length; an event without length gets one millisecond."""
+    length = span_ms if span_ms > 0 else max(meta.interval_ms, 1)
+    ledger_row(
+        context,
+        out,
+        meta.number,
+        time - length,
+        time,
+        value,
+        HOW_ESTIMATED if estimated else HOW_MEASURED,
+        CAUSE_READING,
+    )
+    p.clock = time
+    p.last = value

@@ -1,0 +1,463 @@
+"""From the documents of a task's sites to indices: which row a point has, which rules it wakes, which points an episode wastes.
+
+A layout is a pure function of the documents, never stored, and rebuilt when a document changes. Rows are ordered by site, gateway and
+number, so that a gateway's points lie side by side in the state: that is what keeps the cost of a reading flat up to millions of points.
+"""
+
+import dataclasses
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas import topics
+from schemas.model.document import LIMITS, Document
+from schemas.model.points import PointColumns, point_columns
+from schemas.rules.instances import compile_rules
+from schemas.rules.program import ROLES_MAX, CompiledRules, Op
+
+META: Final = np.dtype(
+    [
+        ("number", "i4"),
+        ("site", "i4"),
+        ("gateway", "i4"),
+        ("kind", "i1"),
+        ("data_clock", "i1"),
+        ("spare", "i2"),
+        ("interval_ms", "i8"),
+        ("grid_ms", "i8"),
+        ("max_age_ms", "i8"),
+        ("rate_max", "i8"),
+        ("step_sure", "i8"),  # a step that is plausible whatever the time since the last reading
+        ("span", "i8"),
+        ("low", "i8"),
+        ("high", "i8"),
+        ("divisor", "i8"),
+        (
+            "edges",
+            "i4",
+        ),  # in `lists`: (instance, whether it looks at the value) of every instance that a reading may wake
+        ("edges_end", "i4"),
+        ("wastes", "i4"),  # in `lists`: (part, instance) of every part that counts its usage
+        ("wastes_end", "i4"),
+    ]
+)
+"""What the kernels know of a point."""
+
+RULE: Final = np.dtype(
+    [
+        ("site", "i4"),
+        ("flags", "i4"),
+        ("raises", "i4"),  # in `lists`: its programs
+        ("raises_end", "i4"),
+        ("clears", "i4"),
+        ("clears_end", "i4"),
+        ("roles", "i4"),  # in `lists`: ROLES_MAX x (slot, whether a program loads it); slot -1: no such role
+        ("ages", "i4"),  # in `lists`: (role, threshold in ms)
+        ("ages_end", "i4"),
+        ("schedules", "i4"),  # in `lists`: (schedule, 0)
+        ("schedules_end", "i4"),
+        ("parts", "i4"),  # in `lists`: (part, point row)
+        ("parts_end", "i4"),
+        ("spare", "i4"),
+        ("for_ms", "i8"),
+        ("keep_ms", "i8"),
+        ("stale_ms", "i8"),
+    ]
+)
+"""What the kernels know of a rule instance. A slot in `lists` is (aggregation, members) and then (point row, 0) for each; a schedule is (0, boundaries) and then
+(time, what holds from then on) for each."""
+
+REGISTER: Final = 0
+DELTA: Final = 1
+GAUGE: Final = 2
+STATE: Final = 3
+
+COUNTER_MAX: Final = 1 << 53
+"""Registers and deltas are kept below this: 9,000 TWh in Wh, and sums of a thousand such fit in int64."""
+RATE_MAX: Final = 1 << 32
+"""Rated 4 GW in W: beyond that nothing is checked, so that products fit in int64."""
+GAUGE_MAX: Final = 1 << 40
+"""Gauges and states, in thousandths: times the milliseconds of an interval this fits in int64."""
+HELD_INTERVALS_MAX: Final = 96
+"""A gauge's value is held over so many intervals at most."""
+
+LIMIT_NAMES: Final = ("future_ms", "outage_ms", "spread_ms", "spread_intervals", "stale_ms", "dips")
+FUTURE_MS: Final = 0
+OUTAGE_MS: Final = 1
+SPREAD_MS: Final = 2
+SPREAD_INTERVALS: Final = 3
+DIPS: Final = 5
+
+USES_DATA_CLOCK: Final = 1
+
+FNV_OFFSET: Final = 0xCBF29CE484222325
+FNV_PRIME: Final = 0x100000001B3
+
+
+class LayoutArrays(NamedTuple):
+    """What the kernels read.
+
+    `lists` int64[n, 2] holds every list of the layout one after another (see META and RULE), so that a call hands few arrays on.
+    """
+
+    limits: NDArray[np.int64]
+    """[site, LIMIT_NAMES]"""
+    gateway_table: NDArray[np.int32]
+    """open addressing by FNV-1a of site, 0xFF, gateway; -1: empty; a power of two long"""
+    gateway_bytes: NDArray[np.uint8]
+    gateway_spans: NDArray[np.int32]
+    """[gateway, 4]: site position, length, gateway position, length"""
+    gateway_site: NDArray[np.int32]
+    number_start: NDArray[np.int64]
+    """[site + 1]: numbers of a site are number_row[number_start[s]:number_start[s + 1]]"""
+    number_row: NDArray[np.int32]
+    row_gateway: NDArray[np.int32]
+    meta: NDArray[np.void]
+    rules: NDArray[np.void]
+    """by instance"""
+    lists: NDArray[np.int64]
+    part_instance: NDArray[np.int32]
+    part_row: NDArray[np.int32]
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Indices of a task: the arrays for the kernels, and the names that rows get on the way out.
+
+    `point_key` and `instance_key` name rows of the state in a way that survives a new document.
+    """
+
+    topic: str
+    sites: tuple[str, ...]
+    versions: dict[str, int]
+    documents: dict[str, Document]
+    arrays: LayoutArrays
+    gateways: tuple[tuple[str, str], ...]
+    point_ids: tuple[str, ...]
+    point_key: NDArray[np.int64]
+    instance_key: NDArray[np.uint64]
+    instance_names: tuple[tuple[str, str], ...]
+    """(rule, subject) by instance"""
+    severities: tuple[str, ...]
+    """by instance"""
+    fanout: int
+    """instances that one reading may wake, at most"""
+    wasted: int
+    """parts that one reading may touch, at most, its own and those of the instances that it wakes"""
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the clock is brought by ticks."""
+        return any(document.domain != "live" for document in self.documents.values())
+
+
+def csr(keys: NDArray[np.int64], rows: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """(start, order): entries of key k are order[start[k]:start[k + 1]], in their original order."""
+    order = np.argsort(keys, kind="stable")
+    start = np.zeros(rows + 1, np.int32)
+    np.cumsum(np.bincount(keys, minlength=rows), out=start[1:])
+    return start, order
+
+
+def fnv(data: bytes) -> int:
+    """FNV-1a, 64 bits."""
+    value = FNV_OFFSET
+    for byte in data:
+        value = ((value ^ byte) * FNV_PRIME) & 0xFFFFFFFFFFFFFFFF
+    return value
+
+
+def _gateway_table(names: list[tuple[str, str]]) -> tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.int32]]:
+    size = 16
+    while size < 2 * len(names):
+        size *= 2
+    table = np.full(size, -1, np.int32)
+    spans = np.zeros((len(names), 4), np.int32)
+    pool = bytearray()
+    for index, (site, gateway) in enumerate(names):
+        for column, text in ((0, site), (2, gateway)):
+            spans[index, column], spans[index, column + 1] = len(pool), len(text.encode())
+            pool += text.encode()
+        place = fnv(site.encode() + b"\xff" + gateway.encode()) & (size - 1)
+        while table[place] >= 0:
+            place = (place + 1) & (size - 1)
+        table[place] = index
+    return table, np.frombuffer(bytes(pool) or b"\0", np.uint8), spans
+
+
+def _meta(columns: PointColumns, site: int, gateway_base: int, grid_ms: int) -> NDArray[np.void]:
+    meta = np.zeros(len(columns.numbers), META)
+    meta["number"] = columns.numbers.astype(np.int64)
+    meta["site"] = site
+    meta["gateway"] = columns.gateway + gateway_base
+    meta["kind"] = columns.kind
+    meta["data_clock"] = columns.data_clock
+    meta["interval_ms"] = columns.interval_ms
+    meta["grid_ms"] = grid_ms
+    meta["max_age_ms"] = np.minimum(columns.max_age_ms, HELD_INTERVALS_MAX * grid_ms)
+    meta["rate_max"] = columns.rate_max
+    # Twice the rated step of one interval (see `registers.plausible`); everything is plausible where nothing is rated.
+    meta["step_sure"] = np.where(
+        columns.rate_max > 0,
+        np.minimum(columns.rate_max, RATE_MAX) * 2 * (columns.interval_ms // 1000) // 3600,
+        COUNTER_MAX,
+    )
+    meta["span"] = columns.span
+    counter = columns.kind < GAUGE
+    meta["low"] = np.maximum(
+        columns.low, np.where(counter, np.where(columns.kind == REGISTER, 0, -COUNTER_MAX), -GAUGE_MAX)
+    )
+    meta["high"] = np.minimum(columns.high, np.where(counter, COUNTER_MAX, GAUGE_MAX))
+    meta["divisor"] = columns.integral_divisor
+    return meta
+
+
+@dataclasses.dataclass(frozen=True)
+class _Site:
+    """Arrays of one site before they are joined; indices count from the site's own 0."""
+
+    document: Document
+    columns: PointColumns
+    rules: CompiledRules
+    keep: NDArray[np.bool_]
+    row_of: NDArray[np.int32]
+
+
+def _site(document: Document, topic: str) -> _Site:
+    columns = point_columns(document)
+    keep = columns.topic == topics.INPUTS.index(topic)
+    row_of = np.full(max(document.next_number, int(columns.numbers.max(initial=0)) + 1), -1, np.int32)
+    row_of[columns.numbers[keep].astype(np.int64)] = np.arange(int(keep.sum()), dtype=np.int32)
+    return _Site(document, columns, compile_rules(document, topic), keep, row_of)
+
+
+def _pick(columns: PointColumns, keep: NDArray[np.bool_]) -> PointColumns:
+    fields = {}
+    for field in dataclasses.fields(columns):
+        value = getattr(columns, field.name)
+        fields[field.name] = value[keep] if isinstance(value, np.ndarray) else value
+    fields["ids"] = tuple(name for name, kept in zip(columns.ids, keep, strict=True) if kept)
+    return PointColumns(**fields)
+
+
+class _Joined:
+    """Joins the sites' arrays: every index is moved by what came before."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, list[NDArray[np.generic]]] = {}
+
+    def add(self, name: str, values: NDArray[np.generic]) -> None:
+        self.parts.setdefault(name, []).append(values)
+
+    def get(self, name: str, dtype: type[np.generic], width: int = 0) -> NDArray[np.generic]:
+        found = self.parts.get(name, [])
+        empty = np.zeros((0, width) if width else 0, dtype)
+        return np.concatenate([*found, empty]).astype(dtype) if found else empty
+
+
+def _starts(lengths: NDArray[np.generic]) -> NDArray[np.int32]:
+    start = np.zeros(len(lengths) + 1, np.int32)
+    np.cumsum(lengths, out=start[1:])
+    return start
+
+
+def build(topic: str, documents: dict[str, Document], versions: dict[str, int]) -> Layout:
+    """The layout of a task whose sites are computed by these documents.
+
+    Args:
+        topic: input topic of the task.
+        documents: by site id.
+        versions: version of each site's document.
+
+    Returns:
+        The layout; sites are in the order of their ids.
+    """
+    names = tuple(sorted(documents))
+    joined = _Joined()
+    gateways: list[tuple[str, str]] = []
+    ids: list[str] = []
+    instance_names: list[tuple[str, str]] = []
+    severities: list[str] = []
+    rows = instances = slots = rules = code = schedules = 0
+    for index, name in enumerate(names):
+        site = _site(documents[name], topic)
+        columns = _pick(site.columns, site.keep)
+        compiled = site.rules
+        joined.add("meta", _meta(columns, index, len(gateways), documents[name].interval_s * 1000))
+        joined.add("point_key", (np.int64(index) << 40) | columns.numbers.astype(np.int64))
+        joined.add("number_row", np.where(site.row_of >= 0, site.row_of + rows, -1))
+        joined.add("numbers", np.array([len(site.row_of)]))
+        joined.add("limits", np.array([[documents[name].limits.get(key, LIMITS[key]) for key in LIMIT_NAMES]]))
+        gateways += [(name, gateway) for gateway in site.columns.gateways]
+        joined.add("gateway_site", np.full(len(site.columns.gateways), index))
+        ids += columns.ids
+        # Rules: programs move schedules by what came before; their role indices are local to the instance.
+        program = compiled.code.copy()
+        program[program[:, 0] == int(Op.SCHEDULE), 1] += schedules
+        joined.add("code", program)
+        joined.add("raise_span", compiled.raise_span + code)
+        joined.add("clear_span", compiled.clear_span + code)
+        for key in ("for_ms", "keep_ms", "stale_ms"):
+            joined.add(key, getattr(compiled, key))
+        joined.add("ages", compiled.ages + np.array([rules, 0, 0]))
+        joined.add("uses", compiled.uses_schedule + np.array([rules, schedules]))
+        joined.add("slot_agg", compiled.slot_agg)
+        joined.add("slot_lengths", np.diff(compiled.slot_start))
+        joined.add("slot_row", site.row_of[compiled.slot_points] + rows)
+        joined.add("inst_rule", compiled.inst_rule + rules)
+        joined.add("inst_slot", np.where(compiled.inst_slot >= 0, compiled.inst_slot + slots, -1))
+        joined.add("inst_site", np.full(len(compiled.inst_rule), index))
+        joined.add("instance_key", compiled.inst_key ^ np.uint64(fnv(name.encode())))
+        joined.add("waste_lengths", np.diff(compiled.waste_start))
+        joined.add("waste_row", site.row_of[compiled.inst_waste] + rows)
+        joined.add("bound_lengths", np.diff(compiled.bound_start))
+        joined.add("bounds", compiled.bounds)
+        joined.add("bound_state", compiled.bound_state)
+        instance_names += [
+            (compiled.names[r], compiled.subjects[s])
+            for r, s in zip(compiled.inst_rule, compiled.inst_subject, strict=True)
+        ]
+        severities += [compiled.severities[r] for r in compiled.inst_rule]
+        rows += len(columns.numbers)
+        instances += len(compiled.inst_rule)
+        slots += len(compiled.slot_agg)
+        rules += len(compiled.names)
+        code += len(compiled.code)
+        schedules += len(compiled.bound_start) - 1
+    arrays = _arrays(joined, gateways, rows, instances, rules)
+    fanout = int((arrays.meta["edges_end"] - arrays.meta["edges"]).max(initial=0))
+    widest = int((arrays.rules["parts_end"] - arrays.rules["parts"]).max(initial=0))
+    wasted = int((arrays.meta["wastes_end"] - arrays.meta["wastes"]).max(initial=0)) + fanout * widest
+    return Layout(
+        topic, names, dict(versions), dict(documents), arrays, tuple(gateways), tuple(ids),
+        np.asarray(joined.get("point_key", np.int64)), np.asarray(joined.get("instance_key", np.uint64)), tuple(instance_names), tuple(severities), fanout, wasted,
+    )  # fmt: skip
+
+
+class _Lists:
+    """Builds `lists`: remembers where each segment begins."""
+
+    def __init__(self) -> None:
+        self.segments: list[NDArray[np.int64]] = []
+        self.length = 0
+
+    def add(self, first: NDArray[np.generic], second: NDArray[np.generic] | int) -> int:
+        """Appends pairs; the place of the first."""
+        pairs = np.empty((len(first), 2), np.int64)
+        pairs[:, 0] = first
+        pairs[:, 1] = second
+        self.segments.append(pairs)
+        self.length += len(pairs)
+        return self.length - len(pairs)
+
+    def add_grouped(self, head: NDArray[np.generic], start: NDArray[np.int32], first: NDArray[np.generic], second: NDArray[np.generic] | int) -> NDArray[np.int64]:  # fmt: skip
+        """Appends groups, each as (head, length) and its pairs; the place of every group."""
+        lengths = np.diff(start).astype(np.int64)
+        places = self.length + start[:-1] + np.arange(len(lengths), dtype=np.int64)
+        pairs = np.empty((len(first) + len(lengths), 2), np.int64)
+        heads = places - self.length
+        members = np.ones(len(pairs), bool)
+        members[heads] = False
+        pairs[heads, 0] = head
+        pairs[heads, 1] = lengths
+        pairs[members, 0] = first
+        pairs[members, 1] = second[:] if isinstance(second, np.ndarray) else second
+        self.segments.append(pairs)
+        self.length += len(pairs)
+        return places
+
+    def array(self) -> NDArray[np.int64]:
+        """All segments as one."""
+        return np.concatenate([*self.segments, np.zeros((1, 2), np.int64)])
+
+
+def _arrays(joined: _Joined, gateways: list[tuple[str, str]], rows: int, instances: int, rules: int) -> LayoutArrays:
+    """Derives the lists: from a point to the instances and parts that depend on it, from an instance to its slots."""
+
+    def ints(name: str, width: int = 0) -> NDArray[np.int32]:
+        return np.ascontiguousarray(joined.get(name, np.int32, width))  # type: ignore[return-value]
+
+    def longs(name: str, width: int = 0) -> NDArray[np.int64]:
+        return np.ascontiguousarray(joined.get(name, np.int64, width))  # type: ignore[return-value]
+
+    meta_parts = joined.parts.get("meta", [])
+    meta = np.concatenate(meta_parts) if meta_parts else np.zeros(0, META)
+    slot_start, slot_row = _starts(longs("slot_lengths")), ints("slot_row")
+    inst_slot, inst_rule = ints("inst_slot", ROLES_MAX), ints("inst_rule")
+    code, raise_span, clear_span = longs("code", 2), ints("raise_span", 2), ints("clear_span", 2)
+    loaded = _loaded(code, raise_span, clear_span, rules)
+    lists = _Lists()
+    bounds = lists.add_grouped(
+        np.zeros(len(longs("bound_lengths"))), _starts(longs("bound_lengths")), longs("bounds"), longs("bound_state")
+    )
+    code[code[:, 0] == int(Op.SCHEDULE), 1] = bounds[code[code[:, 0] == int(Op.SCHEDULE), 1]]
+    slots = lists.add_grouped(longs("slot_agg"), slot_start, slot_row, 0)
+    programs = lists.add(code[:, 0], code[:, 1])
+    ages, uses = longs("ages", 3), longs("uses", 2)
+    age_start, age_order = csr(ages[:, 0], rules)
+    use_start, use_order = csr(uses[:, 0], rules)
+    age_list = lists.add(ages[age_order, 1], ages[age_order, 2])
+    use_list = lists.add(bounds[uses[use_order, 1]], 0)
+    edges = _edges(inst_slot, inst_rule, slot_start, slot_row, loaded)
+    edge_start, _ = csr(edges[:, 0], rows)
+    edge_list = lists.add(edges[:, 1], edges[:, 2])
+    part_start, part_row = _starts(longs("waste_lengths")), ints("waste_row")
+    part_instance = np.repeat(np.arange(instances, dtype=np.int32), np.diff(part_start))
+    waste_start, waste_order = csr(part_row.astype(np.int64), rows)
+    waste_list = lists.add(waste_order, part_instance[waste_order])
+    part_list = lists.add(np.arange(len(part_row)), part_row)
+    named = np.where(inst_slot >= 0, slots[np.maximum(inst_slot, 0)] if len(slots) else -1, -1)
+    role_list = lists.add(named.reshape(-1), loaded[inst_rule].reshape(-1))
+    meta["edges"], meta["edges_end"] = edge_list + edge_start[:-1], edge_list + edge_start[1:]
+    meta["wastes"], meta["wastes_end"] = waste_list + waste_start[:-1], waste_list + waste_start[1:]
+    ruled = np.zeros(instances, RULE)
+    ruled["site"] = ints("inst_site")
+    ruled["raises"], ruled["raises_end"] = (programs + raise_span[inst_rule]).T
+    ruled["clears"], ruled["clears_end"] = (programs + clear_span[inst_rule]).T
+    ruled["roles"] = role_list + ROLES_MAX * np.arange(instances)
+    ruled["ages"], ruled["ages_end"] = age_list + age_start[inst_rule], age_list + age_start[inst_rule + 1]
+    ruled["schedules"], ruled["schedules_end"] = use_list + use_start[inst_rule], use_list + use_start[inst_rule + 1]
+    ruled["parts"], ruled["parts_end"] = part_list + part_start[:-1], part_list + part_start[1:]
+    for key in ("for_ms", "keep_ms", "stale_ms"):
+        ruled[key] = longs(key)[inst_rule]
+    slow = edges[meta["data_clock"][edges[:, 0]] > 0, 1] if len(edges) else edges[:, 1]
+    ruled["flags"][slow] |= USES_DATA_CLOCK
+    table, pool, spans = _gateway_table(gateways)
+    return LayoutArrays(
+        longs("limits", len(LIMIT_NAMES)), table, pool, spans, ints("gateway_site"), _starts(longs("numbers")).astype(np.int64), ints("number_row"),
+        meta["gateway"].astype(np.int32), meta, ruled, lists.array(), part_instance, part_row,
+    )  # fmt: skip
+
+
+def _loaded(
+    code: NDArray[np.int64], raise_span: NDArray[np.int32], clear_span: NDArray[np.int32], rules: int
+) -> NDArray[np.int8]:
+    loaded = np.zeros((rules, ROLES_MAX), np.int8)
+    for rule in range(rules):
+        for first, last in (raise_span[rule], clear_span[rule]):
+            program = code[first:last]
+            loaded[rule, program[program[:, 0] == int(Op.LOAD), 1]] = 1
+    return loaded
+
+
+def _edges(
+    inst_slot: NDArray[np.int32], inst_rule: NDArray[np.int32], slot_start: NDArray[np.int32], slot_row: NDArray[np.int32], loaded: NDArray[np.int8]
+) -> NDArray[np.int64]:  # fmt: skip
+    """[n, 3]: (point row, instance, whether it looks at the value), by row and instance, each pair once."""
+    found: list[NDArray[np.int64]] = [np.zeros((0, 3), np.int64)]
+    lengths_of = np.diff(slot_start)
+    for role in range(ROLES_MAX):
+        used = np.flatnonzero(inst_slot[:, role] >= 0)
+        if not len(used):
+            continue
+        lengths = lengths_of[inst_slot[used, role]]
+        who = np.repeat(used, lengths)
+        firsts = np.repeat(slot_start[inst_slot[used, role]], lengths)
+        within = np.arange(len(who)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        found.append(np.stack([slot_row[firsts + within], who, loaded[inst_rule[who], role]], axis=1).astype(np.int64))
+    edges = np.concatenate(found)
+    edges = edges[np.lexsort((-edges[:, 2], edges[:, 1], edges[:, 0]))]
+    first = np.ones(len(edges), bool)
+    first[1:] = (edges[1:, 0] != edges[:-1, 0]) | (edges[1:, 1] != edges[:-1, 1])
+    return np.ascontiguousarray(edges[first])

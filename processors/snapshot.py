@@ -1,0 +1,110 @@
+"""A processor's state as bytes, and back: a pure function of the log and an offset.
+
+Layout: the length of a JSON header (uint32), the header, then the arrays one after another, little-endian. What comes back is validated before a kernel sees it: a
+snapshot is a cache, and a wrong one is refused, not believed.
+"""
+
+import json
+import struct
+
+import numpy as np
+from numpy.typing import NDArray
+
+from processors.advance import Documents, Processor
+from processors.layout import build
+from processors.state import CLOSED, CLOSING, ENGINE, FIRING, INSTANCE, PART, POINT, SCALARS, TIMERS, StateArrays
+from schemas.canonical import STREAMS, Chain
+from schemas.errors import ContractError
+
+_ARRAYS = (
+    ("scalars", np.dtype("<i8")),
+    ("points", POINT),
+    ("instances", INSTANCE),
+    ("parts", PART),
+    ("queue", np.dtype("<i4")),
+)
+
+
+def save(processor: Processor) -> bytes:
+    """The state after all messages before `processor.position`; the outbox must have been taken."""
+    assert processor.outbox.rows == 0, "rows that nobody has taken are not part of a snapshot"
+    header = {
+        "engine": ENGINE,
+        "topic": processor.topic,
+        "partition": processor.partition,
+        "position": processor.position,
+        "sites": {site: [version, sha.hex()] for site, (version, sha) in sorted(processor.heads.items())},
+        "chains": {
+            name: [chain.count, chain.tip.hex(), chain.rest.hex()] for name, chain in processor.outbox.chains.items()
+        },
+        "lengths": [len(getattr(processor.state, name)) for name, _ in _ARRAYS],
+    }
+    raw = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    return b"".join(
+        [struct.pack("<I", len(raw)), raw, *(getattr(processor.state, name).tobytes() for name, _ in _ARRAYS)]
+    )
+
+
+def load(raw: bytes, topic: str, partition: int, documents: Documents) -> Processor:
+    """The processor that `save` was given.
+
+    Raises:
+        ContractError: the bytes are not a state of this task and engine.
+    """
+    try:
+        (size,) = struct.unpack_from("<I", raw)
+        header = json.loads(raw[4 : 4 + size])
+        if [header["engine"], header["topic"], header["partition"]] != [ENGINE, topic, partition]:
+            raise ContractError(f"snapshot of {header['topic']}/{header['partition']}, engine {header['engine']}")
+        processor = Processor(topic, partition, documents)
+        processor.heads = {site: (int(version), bytes.fromhex(sha)) for site, (version, sha) in header["sites"].items()}
+        for name in STREAMS:
+            count, tip, rest = header["chains"][name]
+            processor.outbox.chains[name] = Chain(int(count), bytes.fromhex(tip), bytes.fromhex(rest))
+        state = _arrays(raw, 4 + size, header["lengths"])
+        processor.position = int(header["position"])
+    except (ValueError, KeyError, TypeError, struct.error) as error:
+        raise ContractError(f"snapshot cannot be read: {error}") from error
+    found = {site: documents(sha) for site, (_, sha) in processor.heads.items()}
+    layout = build(topic, found, {site: version for site, (version, _) in processor.heads.items()})
+    arrays = layout.arrays
+    _validate(state, len(arrays.meta), len(arrays.rules), len(arrays.part_row))
+    processor.restore(layout, state)
+    return processor
+
+
+def _arrays(raw: bytes, at: int, lengths: list[int]) -> StateArrays:
+    found: list[NDArray[np.generic]] = []
+    for (_, dtype), length in zip(_ARRAYS, lengths, strict=True):
+        found.append(np.frombuffer(raw, dtype, length, at).copy())
+        at += length * dtype.itemsize
+    if at != len(raw):
+        raise ContractError(f"snapshot has {len(raw) - at} bytes too many")
+    return StateArrays(*found)  # type: ignore[arg-type]
+
+
+def _validate(state: StateArrays, points: int, instances: int, parts: int) -> None:
+    """Every index that a kernel will follow lies inside its array."""
+    if len(state.scalars) != SCALARS or [len(state.points), len(state.instances), len(state.parts)] != [
+        points,
+        instances,
+        parts,
+    ]:
+        raise ContractError("snapshot does not fit the documents that it names")
+    timers = int(state.scalars[TIMERS])
+    places = state.instances["place"]
+    if not 0 <= timers <= instances or len(state.queue) != max(instances, 1):
+        raise ContractError("snapshot has a wrong queue")
+    queue = state.queue[:timers]
+    if timers and (
+        queue.min() < 0
+        or queue.max() >= instances
+        or not np.array_equal(places[queue], np.arange(timers))
+        or int((places >= 0).sum()) != timers
+    ):
+        raise ContractError("snapshot has a wrong queue")
+    phases, opened = state.instances["phase"], state.parts["open"]
+    if instances and (phases.min() < 0 or phases.max() > FIRING):
+        raise ContractError("snapshot has a wrong phase")
+    if parts and (opened.min() < CLOSED or opened.max() > CLOSING):
+        raise ContractError("snapshot has a wrong part")

@@ -1,0 +1,292 @@
+"""The state of a task: flat arrays, a row per point, rule instance and wasted point; and the rows that a step emits.
+
+All times are UTC milliseconds; NEVER stands for no time. What is derived from documents (limits, indices) is in `layout`, not here: the state is what a
+snapshot has to keep.
+"""
+
+from typing import Final, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.rules.program import STACK_MAX
+
+ENGINE: Final = 1
+"""Number of what `advance` computes; it changes when any output of any log would."""
+
+NEVER: Final = -(1 << 62)
+FAR: Final = 1 << 62
+
+POINT: Final = np.dtype(
+    [
+        ("clock", "i8"),  # time of the last accepted reading
+        ("last", "i8"),  # its value
+        ("total", "i8"),  # register: counted since the first reading, over rollovers and new levels
+        ("settled", "i8"),  # register: `total` at `row_from`
+        ("row_from", "i8"),  # register: end of the last ledger row
+        ("row_to", "i8"),  # end of the open interval: the next boundary of the grid
+        ("pend_time", "i8"),  # register: time of the last reading that was set aside
+        ("pend_value", "i8"),  # register: its value
+        ("pend_base", "i8"),  # register: first value of the lower level
+        ("count", "i8"),  # gauge: readings in the open interval
+        ("sum", "i8"),
+        ("minimum", "i8"),
+        ("maximum", "i8"),
+        ("integral", "i8"),  # gauge: value x ms in the open interval
+        ("fact_time", "i8"),  # last live reading, also one that was set aside
+        ("fact_value", "i8"),
+        ("since", "i8"),  # since when fact_value has been so
+        ("dirty_from", "i8"),  # span left for settlement
+        ("dirty_to", "i8"),
+        ("how", "i4"),  # register: worst way in which the open interval is known
+        ("pends", "i2"),  # register: consecutive readings on the lower level
+        ("fact_good", "i1"),
+        ("spare", "i1"),
+    ]
+)
+"""160 bytes a point."""
+
+INSTANCE: Final = np.dtype(
+    [
+        ("true_since", "i8"),  # event time at which the result became true, moved on by unknown spells
+        ("false_since", "i8"),  # firing: event time at which it was cleared
+        ("unknown_since", "i8"),
+        ("started", "i8"),  # start of the episode
+        ("due", "i8"),  # when the timer wakes it
+        ("episode", "i4"),
+        ("place", "i4"),  # in the queue of timers, -1: not in it
+        ("phase", "i4"),  # IDLE, PENDING, FIRING
+        ("spare", "i4"),
+    ]
+)
+
+PART: Final = np.dtype(
+    [
+        ("start", "i8"),  # start of the part that is being counted
+        ("live_from", "i8"),  # nothing before this counts
+        ("end", "i8"),  # end of the episode, NEVER while it is open
+        ("amount", "i8"),  # gauges: value x ms; else quantity
+        ("episode", "i4"),
+        (
+            "open",
+            "i4",
+        ),  # CLOSED, COUNTING (pending or firing), CLOSING (ended, its point's clock has not passed the end)
+    ]
+)
+
+
+class PointRow(Protocol):
+    """A row of POINT, as a kernel sees it."""
+
+    clock: int
+    last: int
+    total: int
+    settled: int
+    row_from: int
+    row_to: int
+    pend_time: int
+    pend_value: int
+    pend_base: int
+    count: int
+    sum: int
+    minimum: int
+    maximum: int
+    integral: int
+    fact_time: int
+    fact_value: int
+    since: int
+    dirty_from: int
+    dirty_to: int
+    how: int
+    pends: int
+    fact_good: int
+
+
+class MetaRow(Protocol):
+    """A row of META (`layout`), as a kernel sees it."""
+
+    number: int
+    site: int
+    gateway: int
+    kind: int
+    data_clock: int
+    interval_ms: int
+    grid_ms: int
+    max_age_ms: int
+    rate_max: int
+    step_sure: int
+    span: int
+    low: int
+    high: int
+    divisor: int
+    edges: int
+    edges_end: int
+    wastes: int
+    wastes_end: int
+
+
+class RuleRow(Protocol):
+    """A row of RULE (`layout`), as a kernel sees it."""
+
+    site: int
+    flags: int
+    raises: int
+    raises_end: int
+    clears: int
+    clears_end: int
+    roles: int
+    ages: int
+    ages_end: int
+    schedules: int
+    schedules_end: int
+    parts: int
+    parts_end: int
+    for_ms: int
+    keep_ms: int
+    stale_ms: int
+
+
+class InstanceRow(Protocol):
+    """A row of INSTANCE, as a kernel sees it."""
+
+    true_since: int
+    false_since: int
+    unknown_since: int
+    started: int
+    due: int
+    episode: int
+    place: int
+    phase: int
+
+
+class PartRow(Protocol):
+    """A row of PART, as a kernel sees it."""
+
+    start: int
+    live_from: int
+    end: int
+    amount: int
+    episode: int
+    open: int
+
+
+IDLE: Final = 0
+PENDING: Final = 1
+FIRING: Final = 2
+
+CLOSED: Final = 0
+COUNTING: Final = 1
+CLOSING: Final = 2
+
+CLOCK: Final = 0
+RESUMED: Final = 1
+TIMERS: Final = 2
+REPEATS: Final = 3
+LATE: Final = 4
+READINGS: Final = 5
+MESSAGES: Final = 6
+REJECTS: Final = 7
+SCALARS: Final = 8
+
+
+class StateArrays(NamedTuple):
+    """What the kernels change. `scalars` int64[SCALARS]: clock, end of the last outage, length of the timer queue, counters.
+
+    Kernels take the arrays one by one: a tuple of arrays as an argument costs a reference count per array and call, some 2 µs a reading.
+    """
+
+    scalars: NDArray[np.int64]
+    points: NDArray[np.void]
+    instances: NDArray[np.void]
+    parts: NDArray[np.void]
+    queue: NDArray[np.int32]
+
+
+def empty_points(count: int) -> NDArray[np.void]:
+    """Points that have never been read."""
+    points = np.zeros(count, POINT)
+    for name in ("clock", "row_from", "row_to", "pend_time", "fact_time", "since"):
+        points[name] = NEVER
+    points["dirty_from"] = FAR
+    points["dirty_to"] = NEVER
+    return points
+
+
+def empty_instances(count: int) -> NDArray[np.void]:
+    """Instances that have never been evaluated."""
+    instances = np.zeros(count, INSTANCE)
+    for name in ("true_since", "false_since", "unknown_since", "started"):
+        instances[name] = NEVER
+    instances["due"] = FAR
+    instances["place"] = -1
+    return instances
+
+
+def empty_parts(count: int) -> NDArray[np.void]:
+    """Parts of no episode."""
+    parts = np.zeros(count, PART)
+    for name in ("start", "live_from", "end"):
+        parts[name] = NEVER
+    return parts
+
+
+def empty_state(points: int, instances: int, parts: int) -> StateArrays:
+    """A state in which nothing has happened."""
+    scalars = np.zeros(SCALARS, np.int64)
+    scalars[CLOCK] = NEVER
+    scalars[RESUMED] = NEVER
+    return StateArrays(
+        scalars,
+        empty_points(points),
+        empty_instances(instances),
+        empty_parts(parts),
+        np.zeros(max(instances, 1), np.int32),
+    )
+
+
+# Output rows: one int64 matrix in the order of emission. Every row begins with STREAM, SITE, OFFSET, KNOWN_AT; then the stream's own columns.
+LEDGER: Final = 0
+GAUGES: Final = 1
+ALERTS: Final = 2
+PARTS: Final = 3
+VERDICTS: Final = 4
+REJECTED: Final = 5
+
+COLUMNS: Final = {
+    LEDGER: ("point", "from_ms", "to_ms", "quantity", "how", "cause"),
+    GAUGES: ("point", "from_ms", "to_ms", "count", "sum", "minimum", "maximum", "integral"),
+    ALERTS: ("instance", "episode", "state", "valid_at", "started_at"),
+    PARTS: ("instance", "episode", "point", "from_ms", "to_ms", "quantity", "final"),
+    VERDICTS: ("point", "time_ms", "value", "code"),
+    REJECTED: ("message", "reason", "reading", "point", "time_ms", "value", "quality"),
+}
+HEAD_COLUMNS: Final = 4
+OUT_COLUMNS: Final = HEAD_COLUMNS + max(map(len, COLUMNS.values()))
+
+# The context of a kernel call, int64[CONTEXT]: the message being applied, the next free row of `out`, and scratch for `programs.run`.
+SITE: Final = 0
+OFFSET: Final = 1
+KNOWN_AT: Final = 2
+CURSOR: Final = 3
+SCRATCH: Final = 8
+CONTEXT: Final = SCRATCH + 2 * STACK_MAX
+
+HOW_MEASURED: Final = 0
+HOW_GAP: Final = 1
+HOW_ESTIMATED: Final = 2
+HOW_DECLARED: Final = 3
+
+CAUSE_READING: Final = 0
+CAUSE_ROLLOVER: Final = 1
+CAUSE_RESET: Final = 3
+
+VERDICT_ROLLOVER: Final = 1
+VERDICT_DIP: Final = 2
+VERDICT_RATE: Final = 3
+VERDICT_RESET: Final = 4
+VERDICT_RANGE: Final = 5
+VERDICT_LATE: Final = 7
+
+STATE_FIRING: Final = 0
+STATE_RESOLVED: Final = 1
+STATE_STALE: Final = 2

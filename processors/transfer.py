@@ -1,0 +1,63 @@
+"""Moves a state from one layout to another: what has the same name keeps its row, what is new begins empty, what is gone is forgotten."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from processors.layout import Layout
+from processors.state import CLOSED, COUNTING, PENDING, TIMERS, StateArrays, empty_state
+
+
+def _match(old: NDArray[np.generic], new: NDArray[np.generic]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(rows of old, rows of new) with the same key; keys are unique on either side."""
+    if not len(old) or not len(new):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    order = np.argsort(old, kind="stable")
+    place = np.minimum(np.searchsorted(old[order], new), len(old) - 1)
+    found = old[order][place] == new
+    return order[place[found]], np.flatnonzero(found)
+
+
+def _site_keys(layout: Layout, names: tuple[str, ...]) -> NDArray[np.int64]:
+    """Point keys with the site's place among `names`, so that two layouts can be compared."""
+    place = np.array([names.index(site) for site in layout.sites] or [0], np.int64)
+    return (place[layout.point_key >> 40] << 40) | (layout.point_key & ((1 << 40) - 1))
+
+
+def transfer(old: Layout, state: StateArrays, new: Layout) -> StateArrays:
+    """The state for another layout.
+
+    A point whose kind changed begins anew. A pending or firing instance keeps its phase when its rule and subject are still there; what it has wasted
+    so far stays with the points that the rule still names.
+    """
+    arrays = new.arrays
+    moved = empty_state(len(arrays.meta), len(arrays.rules), len(arrays.part_row))
+    moved.scalars[:] = state.scalars
+    names = tuple(sorted(set(old.sites) | set(new.sites)))
+    keys_old, keys_new = _site_keys(old, names), _site_keys(new, names)
+    rows_old, rows_new = _match(keys_old, keys_new)
+    same = old.arrays.meta["kind"][rows_old] == arrays.meta["kind"][rows_new]
+    rows_old, rows_new = rows_old[same], rows_new[same]
+    moved.points[rows_new] = state.points[rows_old]
+    inst_old, inst_new = _match(old.instance_key, new.instance_key)
+    moved.instances[inst_new] = state.instances[inst_old]
+    parts_old = old.instance_key[old.arrays.part_instance] ^ keys_old[old.arrays.part_row].astype(
+        np.uint64
+    ) * np.uint64(0x9E3779B97F4A7C15)
+    parts_new = new.instance_key[arrays.part_instance] ^ keys_new[arrays.part_row].astype(np.uint64) * np.uint64(
+        0x9E3779B97F4A7C15
+    )
+    found_old, found_new = _match(parts_old, parts_new)
+    moved.parts[found_new] = state.parts[found_old]
+    active = moved.instances["phase"][arrays.part_instance] >= PENDING
+    moved.parts["open"][(moved.parts["open"] == COUNTING) & ~active] = CLOSED
+    _queue(moved)
+    return moved
+
+
+def _queue(state: StateArrays) -> None:
+    """Every instance is looked at once at the next move of the clock, in the order of its row: new rules find their deadlines that way."""
+    count = len(state.instances)
+    state.queue[:count] = np.arange(count)
+    state.instances["place"] = np.arange(count)
+    state.instances["due"] = state.scalars[0]
+    state.scalars[TIMERS] = count
