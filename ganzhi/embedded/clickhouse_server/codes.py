@@ -70,7 +70,7 @@ _BAD_REQUEST = (
     676,
 )
 _NOT_FOUND = (46, 47, 50, 56, 60, 63, 73, 81, 111, 115, 125, 336, 372)
-_FORBIDDEN = (164, 192, 193, 452, 497, 511, 516)
+_FORBIDDEN = (164, 192, 193, 452, 481, 497, 511, 516)
 STATUS = {
     **dict.fromkeys(_BAD_REQUEST, 400),
     **dict.fromkeys(_NOT_FOUND, 404),

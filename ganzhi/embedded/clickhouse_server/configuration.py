@@ -118,7 +118,7 @@ def config_xml(users: Path, empty: Path, tmp: Path, limits: EngineLimits) -> str
 def users_xml(max_execution_s: int) -> str:
     """The one engine user. Who may do what beyond these grants is decided for each request, see `users`."""
     engines = ", ".join(f"TABLE ENGINE ON {engine}" for engine in TABLE_ENGINES)
-    profile = {"max_execution_time": max_execution_s, "async_insert": 0, "log_queries": 0}
+    profile = {"max_execution_time": max_execution_s, "async_insert": 0, "log_queries": 0, "implicit_select": 0}
     return f"""<clickhouse>
 <profiles><default>{"".join(_elements(profile))}</default></profiles>
 <quotas><default/></quotas>

@@ -51,6 +51,9 @@ SYSTEM_READ = (
     "/dev/urandom",
     "/dev/null",
     "/etc/localtime",
+    "/etc/hosts",  # a dictionary of this server resolves `localhost`, and opens no connection then
+    "/etc/nsswitch.conf",
+    "/etc/host.conf",
 )
 
 
@@ -58,6 +61,13 @@ def handled(abi: int) -> tuple[int, int]:
     """What a kernel of this Landlock version can refuse: (file system rights, network rights)."""
     bits = 13 if abi < 2 else 14 if abi < 3 else 15 if abi < 5 else 16
     return (1 << bits) - 1, NET_BIND_TCP | NET_CONNECT_TCP if abi >= 4 else 0
+
+
+def landlock_version() -> int:
+    """The version of Landlock that this kernel has; 0: none."""
+    if sys.platform != "linux":
+        return 0
+    return max(0, int(ctypes.CDLL(None).syscall(CREATE_RULESET, None, 0, GET_VERSION)))
 
 
 def confine(writable: Iterable[Path], readable: Iterable[Path]) -> int:
@@ -72,12 +82,10 @@ def confine(writable: Iterable[Path], readable: Iterable[Path]) -> int:
     Raises:
         OSError: the kernel has Landlock and refused; the server must not start then.
     """
-    if sys.platform != "linux":
+    abi = landlock_version()
+    if abi == 0:
         return 0
     libc = ctypes.CDLL(None, use_errno=True)
-    abi = libc.syscall(CREATE_RULESET, None, 0, GET_VERSION)
-    if abi <= 0:
-        return 0
     files, network = handled(abi)
     attributes = struct.pack("=QQ", files, network) if abi >= 4 else struct.pack("=Q", files)
     ruleset = _checked(libc.syscall(CREATE_RULESET, attributes, len(attributes), 0))
@@ -89,7 +97,7 @@ def confine(writable: Iterable[Path], readable: Iterable[Path]) -> int:
         _checked(libc.syscall(RESTRICT_SELF, ruleset, 0))
     finally:
         os.close(ruleset)
-    return int(abi)
+    return abi
 
 
 def _allow(libc: ctypes.CDLL, ruleset: int, path: Path, rights: int) -> None:

@@ -160,7 +160,7 @@ class Request:
         """
         name = self.headers.get("X-ClickHouse-User")
         if name is not None:
-            return name, self.headers.get("X-ClickHouse-Key", "")
+            return _text(name), _text(self.headers.get("X-ClickHouse-Key", ""))
         authorization = self.headers.get("Authorization", "")
         if authorization:
             scheme, _, encoded = authorization.partition(" ")
@@ -171,6 +171,14 @@ class Request:
             name, _, password = plain.partition(":")
             return name, password
         return self.fields.get("user", WRITER), self.fields.get("password", "")
+
+
+def _text(value: str) -> str:
+    """A header's value, which http.client reads as Latin-1, as the UTF-8 that it is where it is that."""
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return value
 
 
 #: Fields of the interface itself; everything else is a setting or a query parameter.

@@ -96,8 +96,6 @@ class Handler(BaseHTTPRequestHandler):
     """One connection of a client; a thread each."""
 
     protocol_version = "HTTP/1.1"
-    server_version = "ClickHouse"
-    sys_version = ""
     timeout = SILENCE_S
     rbufsize = 64 << 10
     wbufsize = 256 << 10
@@ -162,6 +160,10 @@ class Handler(BaseHTTPRequestHandler):
                 mark = self._owner.engine.mark()
                 with self._owner.running.watched(mark, self.connection):
                     queries.Runner(self._owner.engine, request, user, mark).run(work, reply)
+
+    def version_string(self) -> str:
+        """The Server header."""
+        return "ClickHouse"
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is http.server's
         """Nothing: statements and addresses do not belong in a log by default."""

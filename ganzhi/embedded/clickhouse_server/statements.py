@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ganzhi.embedded.clickhouse_server.codes import ACCESS_DENIED, refused
+from ganzhi.embedded.clickhouse_server.codes import ACCESS_DENIED, READONLY, refused
 
 #: A statement's text, without the data of an INSERT, is read up to this length.
 TEXT_BYTES_MAX = 4 << 20
@@ -32,8 +32,8 @@ READS = frozenset({"SELECT", "WITH", "FROM", "SHOW", "DESCRIBE", "DESC", "EXPLAI
 #: Of those, what the engine can give piece by piece.
 STREAMS = frozenset({"SELECT", "WITH", "FROM"})
 _INSERT_SOURCES = (b"SELECT", b"WITH", b"WATCH", b"FROM")
-#: Functions that reach outside: any file of the machine, objects of this process.
-_OUTSIDE = frozenset({b"file", b"python"})
+#: Functions that reach outside: any file of the machine, objects of this process, programs.
+_OUTSIDE = frozenset({b"file", b"python", b"executable"})
 _DATABASE_ENGINES = frozenset({b"atomic", b"memory"})
 _DICTIONARY_SOURCES = frozenset({b"clickhouse", b"null"})
 
@@ -97,8 +97,8 @@ def read(text: bytes) -> Statement:
         if kind != "INSERT" or token.kind != "word":
             continue
         selects = selects or (token.is_word(*_INSERT_SOURCES) and len(tokens) > 2)
-        after_dot = tokens[-2].is_sign(b".")
-        if depth == 0 and token.is_word(b"VALUES") and not selects and not after_dot and len(tokens) > 3:
+        is_name = tokens[-2].is_sign(b".") or tokens[-2].is_word(b"FORMAT")  # a table, or the format, of this name
+        if depth == 0 and token.is_word(b"VALUES") and not selects and not is_name and len(tokens) > 3:
             return Statement(kind, "Values", token.end, token.start, selects, tuple(tokens))
         if depth == 0 and tokens[-2].is_word(b"FORMAT") and len(tokens) > 4:
             gap = _DATA_GAP.match(text, token.end)
@@ -153,7 +153,7 @@ def check(statement: Statement, reader: bool) -> None:
         reader: also anything that is not a read, and any mention of a name that could reach outside.
 
     Raises:
-        ClickHouseRefused: ACCESS_DENIED.
+        ClickHouseRefused: ACCESS_DENIED, or READONLY for settings in a reader's text.
     """
     if reader and statement.kind and statement.kind not in READS:
         raise refused(
@@ -161,6 +161,8 @@ def check(statement: Statement, reader: bool) -> None:
             f"reader: Not enough privileges. {statement.kind} is not among the statements that a reader may use",
         )
     tokens = statement.tokens
+    if reader:
+        _check_settings(tokens)
     _check_functions(tokens, strict=reader)
     if statement.kind in ("CREATE", "ATTACH", "REPLACE", "ALTER"):
         _check_storage(tokens)
@@ -179,12 +181,24 @@ def _check_functions(tokens: tuple[Token, ...], strict: bool) -> None:
         if token.value.lower() not in _OUTSIDE:
             continue
         called = after is not None and after.is_sign(b"(")
-        # `APPLY file`, `APPLY(file)`, `arrayMap(file, …)` name a function without calling it.
-        passed = before is not None and (
-            before.is_word(b"APPLY") or (before.is_sign(b"(") and after is not None and after.value in (b",", b")"))
-        )
-        if strict or called or passed:
+        if strict or called or _passed(tokens[max(0, position - 2) : position]):
             raise refused(ACCESS_DENIED, f"{token.value.decode()} is not allowed on this server")
+
+
+def _passed(before: tuple[Token, ...]) -> bool:
+    """Whether a function's name is handed over without a call: `APPLY file`, `APPLY(file)`, `arrayMap(file, …)`."""
+    taker = before[-2] if len(before) == 2 and before[-1].is_sign(b"(") else before[-1] if before else None
+    if taker is None:
+        return False
+    return taker.is_word(b"APPLY") or (before[-1].is_sign(b"(") and taker.value.lower().startswith((b"array", b"map")))
+
+
+def _check_settings(tokens: tuple[Token, ...]) -> None:
+    """The engine refuses a reader's SETTINGS at the end of a statement, but not all that stand in a subquery."""
+    for position, token in enumerate(tokens[:-2]):
+        if token.is_word(b"SETTINGS") and tokens[position + 1].kind != "sign" and tokens[position + 2].is_sign(b"="):
+            name = tokens[position + 1].value.decode(errors="replace")
+            raise refused(READONLY, f"Cannot modify '{name}' setting in readonly mode")
 
 
 def _check_storage(tokens: tuple[Token, ...]) -> None:

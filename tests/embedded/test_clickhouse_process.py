@@ -1,0 +1,207 @@
+"""The process of the embedded ClickHouse: one per folder and port; what was acknowledged survives its end."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ganzhi.embedded.clickhouse import EmbeddedClickHouse
+from schemas.errors import ChildDied, FolderInUse, PortInUse
+from tests.embedded.conftest import MEMORY_BYTES, READER_PASSWORD, WRITER_PASSWORD, run_curl
+
+Make = Callable[..., EmbeddedClickHouse]
+
+
+@pytest.fixture
+def make(request: pytest.FixtureRequest, free_folder: Path) -> Make:
+    """Makes servers of this test's own, on its own folder unless told otherwise; killed at the end."""
+
+    def one(folder: Path | None = None, port: int = 0, **options: object) -> EmbeddedClickHouse:
+        made = EmbeddedClickHouse(
+            folder or free_folder, port, WRITER_PASSWORD, READER_PASSWORD, memory_bytes=MEMORY_BYTES, **options
+        )  # type: ignore[arg-type]
+        request.addfinalizer(made.kill)
+        return made
+
+    return one
+
+
+def started(one: EmbeddedClickHouse) -> EmbeddedClickHouse:
+    """Starts and waits."""
+    one.start()
+    one.wait_ready()
+    return one
+
+
+def ask(one: EmbeddedClickHouse, text: str, data: bytes = b"") -> bytes:
+    """Runs a statement and gives the body of its reply, which must not be an error."""
+    answer = run_curl(one.port, "/", data=text.encode() + data)
+    assert answer.status == 200, answer.body
+    return answer.body
+
+
+def test_a_folder_has_one_server(make: Make) -> None:
+    """A second server on the same folder is refused and named the first; the first goes on."""
+    first = started(make())
+    with pytest.raises(FolderInUse) as caught:
+        make().start()
+    assert caught.value.owner_pid == first.child.pid
+    assert ask(first, "SELECT 1") == b"1\n"
+
+
+def test_a_port_has_one_server(make: Make, tmp_path: Path) -> None:
+    """A port that somebody listens on is refused with its number."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(PortInUse) as caught:
+            make(tmp_path / "other", port).start()
+    assert caught.value.port == port
+
+
+def test_a_server_that_cannot_start_says_why(make: Make, free_folder: Path) -> None:
+    """Data that the engine cannot open: ChildDied, with the engine's reason from the log."""
+    free_folder.mkdir()
+    (free_folder / "data").write_text("not a folder", encoding="utf-8")
+    one = make()
+    with pytest.raises(ChildDied, match="data"):
+        started(one)
+
+
+def test_it_listens_on_loopback_only(make: Make) -> None:
+    """The only port is on 127.0.0.1."""
+    one = started(make())
+    listening = [
+        c.laddr for c in psutil.Process(one.child.pid).net_connections("tcp") if c.status == psutil.CONN_LISTEN
+    ]
+    assert [(address.ip, address.port) for address in listening] == [("127.0.0.1", one.port)]
+
+
+def test_databases_and_the_default_one(make: Make) -> None:
+    """The databases asked for are there; who names none is in the first."""
+    one = started(make(databases=("first", "second")))
+    assert ask(one, "SELECT currentDatabase()") == b"first\n"
+    assert (
+        ask(one, "SELECT count() FROM system.databases WHERE name IN ('first', 'second') AND engine = 'Atomic'")
+        == b"2\n"
+    )
+
+
+def test_data_and_new_passwords_after_a_clean_stop(make: Make, free_folder: Path) -> None:
+    """Stop and start: tables are there; a started server knows the passwords it was given last."""
+    one = started(make())
+    ask(one, "CREATE TABLE t (a UInt8) ENGINE = MergeTree ORDER BY a")
+    ask(one, "INSERT INTO t VALUES (1)")
+    one.stop()
+    assert one.child.returncode == 0
+    other = EmbeddedClickHouse(free_folder, 0, "new", "newer", memory_bytes=MEMORY_BYTES)
+    try:
+        started(other)
+        assert run_curl(other.port, "/", data=b"SELECT count() FROM t", login="default:new").body == b"1\n"
+        assert run_curl(other.port, "/", data=b"SELECT 1").code == 516
+    finally:
+        other.kill()
+
+
+def test_a_stop_waits_for_what_runs(make: Make) -> None:
+    """A statement that still takes seconds when the stop comes still gets its whole reply."""
+    one = started(make())
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(
+            run_curl, one.port, "/", data=b"SELECT sleepEachRow(0.5), 7 FROM numbers(6) SETTINGS max_block_size = 1"
+        )
+        while ask(one, "SELECT count() FROM system.processes WHERE query LIKE '%sleepEachRow%'") == b"1\n":
+            pass  # 1: the asking query itself
+        one.stop()
+        assert running.result().body == b"0\t7\n" * 6
+
+
+def test_the_memory_limit_holds(make: Make) -> None:
+    """A query beyond the server's limit is refused with 241, and the server lives."""
+    one = make()
+    one._memory_bytes = 400 << 20
+    started(one)
+    answer = run_curl(one.port, "/", data=b"SELECT length(groupArray(number)) FROM numbers(1000000000)")
+    assert answer.code == 241
+    assert ask(one, "SELECT 1") == b"1\n"
+
+
+def test_acknowledged_rows_survive_kills_during_inserts(make: Make) -> None:
+    """Five kill -9 during inserts: every acknowledged range is there once, and a retry completes the others."""
+    one = started(make())
+    ask(
+        one,
+        "CREATE TABLE t (w UInt32, n UInt32) ENGINE = MergeTree ORDER BY (w, n) "
+        "SETTINGS non_replicated_deduplication_window = 10000",
+    )
+    rows = 2000
+    sent: dict[tuple[int, int], bool] = {}
+
+    def insert(round_: int, number: int) -> bool:
+        body = b"".join(b"%d\t%d\n" % (round_ * 1000 + number, n) for n in range(rows))
+        target = f"/?insert_deduplication_token={round_}-{number}&query=INSERT+INTO+t+FORMAT+TSV"
+        return run_curl(one.port, target, data=body).status == 200
+
+    for round_ in range(5):
+        enough = threading.Event()
+
+        def work(first: int, round_: int = round_, enough: threading.Event = enough) -> None:
+            for number in range(first, 1000, 3):
+                sent[round_, number] = insert(round_, number)
+                if not sent[round_, number]:
+                    return
+                if number >= 9:
+                    enough.set()
+
+        with ThreadPoolExecutor(3) as pool:
+            done = [pool.submit(work, first) for first in range(3)]
+            enough.wait()
+            one.kill()
+            for future in done:
+                future.result()
+        started(one)
+        found: dict[int, int] = {}
+        for line in ask(one, "SELECT w, count(), uniqExact(n) FROM t GROUP BY w").decode().splitlines():
+            key, count, distinct = map(int, line.split())
+            assert count == distinct
+            found[key] = count
+        for (at, number), acknowledged in sent.items():
+            if acknowledged:
+                assert found[at * 1000 + number] == rows, (at, number)
+        for (at, number), acknowledged in sent.items():
+            if not acknowledged:
+                assert insert(at, number)
+                sent[at, number] = True
+    assert int(ask(one, "SELECT count() FROM t")) == rows * len(sent)
+    assert any(number >= 9 for _, number in sent)
+
+
+def test_what_is_merged_and_limited(make: Make) -> None:
+    """The engine took its configuration: a small pool, and thresholds for merges and mutations that fit it."""
+    one = started(make())
+    settings = dict(
+        line.split("\t")
+        for line in ask(
+            one, "SELECT name, value FROM system.merge_tree_settings WHERE name LIKE '%number_of_free_entries%'"
+        )
+        .decode()
+        .splitlines()
+    )
+    assert int(settings["number_of_free_entries_in_pool_to_lower_max_size_of_merge"]) <= 4
+    assert int(settings["number_of_free_entries_in_pool_to_execute_mutation"]) <= 4
+    server = dict(
+        line.split("\t")
+        for line in ask(
+            one,
+            "SELECT name, value FROM system.server_settings "
+            "WHERE name IN ('background_pool_size', 'max_server_memory_usage')",
+        )
+        .decode()
+        .splitlines()
+    )
+    assert server == {"background_pool_size": "2", "max_server_memory_usage": str(MEMORY_BYTES)}
