@@ -246,14 +246,14 @@ class _Compiler:
         for constant, other in ((left, right), (right, left)):
             if isinstance(constant, bool):
                 return wins if constant == wins else other
-        assert isinstance(left, _Logic) and isinstance(right, _Logic)  # noqa: S101
+        assert isinstance(left, _Logic) and isinstance(right, _Logic)
         return _Logic((*left.code, *right.code, (_OP[node.operator], 0)))
 
     def arithmetic(self, node: Binary, left: _Value, right: _Value) -> _Value:
         for side, value in ((node.left, left), (node.right, right)):
             if isinstance(value, _Logic | bool):
                 raise _fail(side, f"a truth cannot be used with {node.operator!r}")
-        assert isinstance(left, _Constant | _Measured) and isinstance(right, _Constant | _Measured)  # noqa: S101
+        assert isinstance(left, _Constant | _Measured) and isinstance(right, _Constant | _Measured)
         if node.operator in ("+", "-"):
             return self.sum(node, left, right)
         return self.product(node, left, right) if node.operator == "*" else self.quotient(node, left, right)
@@ -303,7 +303,7 @@ class _Compiler:
     def compare(self, node: Binary, left: _Value, right: _Value) -> _Value:
         if isinstance(left, _Logic | bool) or isinstance(right, _Logic | bool):
             return self.compare_truths(node, left, right)
-        assert isinstance(left, _Constant | _Measured) and isinstance(right, _Constant | _Measured)  # noqa: S101
+        assert isinstance(left, _Constant | _Measured) and isinstance(right, _Constant | _Measured)
         self.same_dimension(node, left, right)
         operator = node.operator
         if isinstance(left, _Constant):
@@ -342,7 +342,7 @@ class _Compiler:
         for constant, other in ((first, second), (second, first)):
             if isinstance(constant, bool) and isinstance(other, _Logic):
                 return other if constant == (node.operator == "==") else _Logic((*other.code, (Op.NOT, 0)))
-        assert isinstance(first, _Logic) and isinstance(second, _Logic)  # noqa: S101
+        assert isinstance(first, _Logic) and isinstance(second, _Logic)
         return _Logic((*first.code, *second.code, (_OP[node.operator], 0)))
 
     def same_dimension(self, node: Binary, left: _Constant | _Measured, right: _Constant | _Measured) -> None:

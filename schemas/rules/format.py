@@ -24,9 +24,18 @@ A pack in a document has its includes already in it.
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from schemas.codec import Json
 
@@ -95,6 +104,8 @@ class Each(_Model):
     vehicle: Words | None = None
     tags: Words = ()
     not_tags: Words = ()
+    lacks: Words = ()
+    """roles that the subject must not have: what another rule covers where there is a sensor"""
 
     @model_validator(mode="after")
     def _one(self) -> "Each":
@@ -115,7 +126,7 @@ class Each(_Model):
 
 
 class Binding(_Model):
-    """Where a role of the rule comes from: points of a role, narrowed by sub-item or by the kind of their equip.
+    """Where a role of the rule comes from: points of the first of `role` that there is, of some sub-items or equips.
 
     `from` says whose points: the subject's own, those of the nearest parent that has any (a space's parents are spaces,
     the building and the site; an equip's are equips, then the space where it stands; a point's its equip and space),
@@ -123,7 +134,7 @@ class Binding(_Model):
     what the expression says of it.
     """
 
-    role: Text
+    role: Words
     reach: Literal["self", "parent", "serves", "site"] = Field(default="self", alias="from")
     optional: bool = False
     sub_item: Words = ()
@@ -132,7 +143,7 @@ class Binding(_Model):
 
 
 def _binding(value: object) -> object:
-    return {"role": value} if isinstance(value, str) else value
+    return {"role": value} if isinstance(value, str | list) else value
 
 
 class Annotation(_Model):
@@ -177,6 +188,12 @@ class Rule(_Model):
     source: str
     params: dict[Name, Text] = Field(default_factory=dict)
     overrides: tuple[Override, ...] = ()
+
+    @field_validator("roles", "params")
+    @classmethod
+    def _sorted(cls, found: dict[str, Any]) -> dict[str, Any]:
+        """By name: a document has sorted keys, and the index of a role may not depend on who reads the pack."""
+        return dict(sorted(found.items()))
 
     @property
     def severity(self) -> str:

@@ -18,7 +18,7 @@ from schemas.model.document import LIMITS, Document
 from schemas.roles import ROLES
 from schemas.rules import schedules
 from schemas.rules.compile import Program, Scope, compile_expression
-from schemas.rules.format import Override, Rule, overrides_of, parse_pack
+from schemas.rules.format import ANYTHING, Override, Rule, overrides_of, parse_pack
 from schemas.rules.language import Call, Node, parse, walk
 from schemas.rules.program import ROLES_MAX, Agg, CompiledRules
 from schemas.rules.quantities import Quantity, mixed
@@ -176,9 +176,8 @@ def _fits(override: Override, subject: Subject, site: str, spaces: Iterable[str]
     )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class _Slot:
-    index: int
     points: tuple[Point, ...]
     quantity: Quantity | None
     interval_ms: int
@@ -212,6 +211,7 @@ class Binder:
         self._programs: list[tuple[Parsed, Settings, Program, Program | None]] = []
         self._variants: dict[tuple[object, ...], _Variant | None] = {}
         self._slots: dict[tuple[object, ...], _Slot] = {}
+        self._numbers: dict[_Slot, int] = {}
         self._subjects: dict[str, int] = {}
         self._instances: list[tuple[int, int, tuple[int, ...], int, tuple[int, ...]]] = []
 
@@ -233,7 +233,7 @@ class Binder:
             owner, points = self.view.bind(subject, binding, self.topic)
             if points:
                 key = (owner, binding.role, binding.sub_item, binding.equip, binding.not_equip)
-                found[name] = self._slots.get(key) or self._slots.setdefault(key, _slot(len(self._slots), points))
+                found[name] = self._slots.get(key) or self._slots.setdefault(key, _slot(points))
             elif not binding.optional:
                 self.missing.append(Missing(rule.alert, subject.id, name))
                 return None
@@ -250,6 +250,10 @@ class Binder:
             )
             return
         calendar = self.view.calendar(subject) if parsed.scheduled else ""
+        if parsed.scheduled and not calendar:
+            message = f"{rule.alert} on {subject.id}: no calendar holds here, so its schedule would never be known"
+            self.faults.append(RuleFault(parsed.pack, (*parsed.path, "expr"), f"{message}; give the site a calendar"))
+            return
         key = (
             parsed.pack,
             parsed.path,
@@ -263,7 +267,10 @@ class Binder:
         variant = self._variants[key]
         if variant is None:
             return
-        row = tuple(slots[name].index if index in variant.reads else NO_SLOT for index, name in enumerate(rule.roles))
+        row = tuple(
+            self._numbers.setdefault(slots[name], len(self._numbers)) if index in variant.reads else NO_SLOT
+            for index, name in enumerate(rule.roles)
+        )
         wasted = sorted({point.number for name in rule.wastes if name in slots for point in slots[name].points})
         number = self._subjects.setdefault(subject.id, len(self._subjects))
         self._instances.append((variant.row, number, row, instance_key(rule.alert, subject.id), tuple(wasted)))
@@ -276,7 +283,7 @@ class Binder:
         try:
             scope = Scope(
                 {
-                    name: slots[name].quantity if name in slots and rule.roles[name].role != "any" else None
+                    name: slots[name].quantity if name in slots and ANYTHING not in rule.roles[name].role else None
                     for name in rule.roles
                 },
                 {name: parse(text) for name, text in settings.params},
@@ -315,7 +322,7 @@ class Binder:
                 ages |= {(row, role, threshold_ms) for role, threshold_ms in program.ages}
                 uses |= {(row, index) for index in program.schedules}
         span = np.asarray(spans, np.int32).reshape(-1, 4)
-        slots = sorted(self._slots.values(), key=lambda slot: slot.index)
+        slots = list(self._numbers)
         bounds = self._schedules.found
         rules = [(parsed.rule, settings) for parsed, settings, _, _ in self._programs]
         stale_ms = self.document.limits.get("stale_ms", LIMITS["stale_ms"])
@@ -350,7 +357,7 @@ class Binder:
         )
 
 
-def _slot(index: int, points: Sequence[Point]) -> _Slot:
+def _slot(points: Sequence[Point]) -> _Slot:
     quantities = [point.quantity for point in points]
     broken = ""
     if any(quantity is None for quantity in quantities):
@@ -358,7 +365,7 @@ def _slot(index: int, points: Sequence[Point]) -> _Slot:
     elif mixed(quantity for quantity in quantities if quantity):
         broken = f"its points {', '.join(point.id for point in points[:5])} have different units; give them one"
     intervals = [point.interval_ms for point in points]
-    return _Slot(index, tuple(points), quantities[0], max(intervals) if all(intervals) else 0, broken)
+    return _Slot(tuple(points), quantities[0], max(intervals) if all(intervals) else 0, broken)
 
 
 def _aggregate(points: Sequence[Point]) -> int:

@@ -21,7 +21,7 @@ from schemas import units
 from schemas.errors import ExpressionError
 
 CHARS_MAX: Final = 2000
-DEPTH_MAX: Final = 32
+DEPTH_MAX: Final = 64
 TOKENS_MAX: Final = 400
 """`a + a + …` makes a tree as deep as it is long; 200 levels are far from the recursion limit."""
 DIGITS_MAX: Final = 18
@@ -129,7 +129,7 @@ _INSTEAD: Final = {
 def suggest(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the nearest known word, the known words where none is near, or nothing."""
     words = sorted(set(known))
-    near = difflib.get_close_matches(word, words, 1, 0.6) or [other for other in words if other.lower() == word.lower()]
+    near = [other for other in words if other.lower() == word.lower()] or difflib.get_close_matches(word, words, 1, 0.6)
     if near:
         return f"; did you mean {near[0]!r}?"
     return f"; known are {', '.join(words[:12])}{' …' if len(words) > 12 else ''}" if words else ""

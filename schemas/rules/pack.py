@@ -1,6 +1,6 @@
 """Checking packs against a document: every fault with file and line, before anything is published."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 
 from schemas import units
@@ -9,7 +9,7 @@ from schemas.errors import ExpressionError, Fault
 from schemas.model.document import Document
 from schemas.roles import ROLES
 from schemas.rules.compile import Scope, compile_expression
-from schemas.rules.format import ANYTHING, Pack, Rule, ValidationError, overrides_of, parse_pack
+from schemas.rules.format import ANYTHING, Binding, Override, Pack, Rule, ValidationError, overrides_of, parse_pack
 from schemas.rules.instances import Binder, Parsed, parse_rule
 from schemas.rules.language import Node, Number, Param, Truth, Unary, parse, suggest, walk
 from schemas.rules.program import ROLES_MAX
@@ -104,28 +104,36 @@ class _Checker:
         self.faults: list[Fault] = []
 
     def fail(self, part: tuple[str | int, ...], message: str, line_of_text: int = 0) -> None:
+        """A fault in a part of the rule."""
         self.faults.append(self.lines.fault((*self.path, *part), message, line_of_text))
+
+    def fail_at(self, path: tuple[str | int, ...], message: str) -> None:
+        """A fault anywhere in the pack."""
+        self.faults.append(self.lines.fault(path, message))
 
     def check(self, pack: Pack, number: int) -> Parsed | None:
         """The parsed rule, if it may be bound."""
         self.names()
-        params = [(("params", name), name, text) for name, text in self.rule.params.items()]
-        overrides = overrides_of(pack, self.rule)
-        for override in overrides:
-            params += [(("params", name), name, text) for name, text in override.params.items()]
-        texts = {name: self.literal(part, name, text) for part, name, text in params}
-        if self.faults or not all(texts.values()):
-            return None
-        sets = [
-            self.rule.params,
-            *({**self.rule.params, **override.params} for override in overrides if override.params),
-        ]
-        for index, values in enumerate(sets):
-            self.compile(
-                {name: parse(text) for name, text in values.items()},
-                f"with the parameters of override {index}: " if index else "",
-            )
-        return None if self.faults else parse_rule(self.rule, overrides, number, self.path)
+        defaults = self.literals((*self.path, "params"), self.rule.params)
+        if not self.faults:
+            self.compile(defaults, ())
+        for path, override in self.overrides(pack):
+            values = self.literals((*path, "params"), override.params)
+            if values and not self.faults:
+                self.compile({**defaults, **values}, (*path, "params"))
+            if override.severity not in (None, *SEVERITIES):
+                self.fail_at(
+                    path, f"unknown severity {override.severity!r}{suggest(str(override.severity), SEVERITIES)}"
+                )
+        return None if self.faults else parse_rule(self.rule, overrides_of(pack, self.rule), number, self.path)
+
+    def overrides(self, pack: Pack) -> Iterator[tuple[tuple[str | int, ...], Override]]:
+        """Overrides that may concern the rule, with their places: its own, then the pack's."""
+        for index, override in enumerate(self.rule.overrides):
+            yield (*self.path, "overrides", index), override
+        for index, override in enumerate(pack.overrides):
+            if self.rule.alert in override.alert:
+                yield ("overrides", index), override
 
     def names(self) -> None:
         """Roles, kinds of points, wasted quantities, labels."""
@@ -133,15 +141,15 @@ class _Checker:
         if len(rule.roles) > ROLES_MAX:
             self.fail(("roles",), f"{len(rule.roles)} roles; at most {ROLES_MAX}")
         for name, binding in rule.roles.items():
-            if binding.role not in ROLES and not (binding.role == ANYTHING and rule.each.sort == "point"):
-                self.fail(("roles", name), f"unknown role {binding.role!r}{suggest(binding.role, ROLES)}")
-        for role in rule.each.kinds if rule.each.sort == "point" else ():
+            self.binding(name, binding)
+        kinds = rule.each.kinds if rule.each.sort == "point" else ()
+        for part, role in (*(("lacks", role) for role in rule.each.lacks), *(("point", role) for role in kinds)):
             if role not in ROLES:
-                self.fail(("each", "point"), f"unknown role {role!r}{suggest(role, ROLES)}")
+                self.fail(("each", part), f"unknown role {role!r}{suggest(role, ROLES)}")
         for name in rule.wastes:
             if name not in rule.roles:
                 self.fail(("wastes",), f"{name!r} is not one of the roles{suggest(name, rule.roles)}")
-            elif not _countable(rule.roles[name].role):
+            elif not all(map(_countable, rule.roles[name].role)):
                 self.fail(
                     ("wastes",), f"{name!r} has no quantity that could be wasted; a power, a flow or a counter has"
                 )
@@ -152,30 +160,42 @@ class _Checker:
                 self.fail(("annotations",), f"{language!r} is missing; both zh and en are shown to people")
         if rule.clock == "data":
             self.fail(("clock",), "rules follow the live clock; set the clock of points that upload late instead")
-        unknown = {name for override in rule.overrides for name in override.params} - set(rule.params)
-        for name in sorted(unknown):
-            self.fail(("overrides",), f"unknown parameter {name!r}{suggest(name, rule.params)}")
 
-    def literal(self, part: tuple[str | int, ...], name: str, text: str) -> Node | None:
-        """A parameter: a number with its unit, or a truth."""
-        if name not in self.rule.params:
-            self.fail(part, f"unknown parameter {name!r}{suggest(name, self.rule.params)}")
-            return None
-        try:
-            node = parse(text)
-        except ExpressionError as error:
-            self.fail(part, f"{name}: column {error.column}: {error.reason}")
-            return None
-        inner = node.operand if isinstance(node, Unary) and node.operator == "-" else node
-        if not isinstance(inner, Number | Truth):
-            self.fail(part, f"{name}: {text!r} is not a number with its unit, nor true or false")
-            return None
-        return node
+    def binding(self, name: str, binding: Binding) -> None:
+        """The roles of points that a role of the rule may be."""
+        if binding.role == (ANYTHING,) and self.rule.each.sort == "point":
+            return
+        if not binding.role:
+            self.fail(("roles", name), "names no role")
+        for role in binding.role:
+            if role not in ROLES:
+                self.fail(("roles", name), f"unknown role {role!r}{suggest(role, ROLES)}")
+        if len({ROLES[role].dimension for role in binding.role if role in ROLES}) > 1:
+            self.fail(("roles", name), f"{' and '.join(binding.role)} have different dimensions")
 
-    def compile(self, params: dict[str, Node], context: str) -> None:
-        """Compiles both expressions with roles in steps that stand for any."""
+    def literals(self, path: tuple[str | int, ...], params: Mapping[str, str]) -> dict[str, Node]:
+        """Parameters: numbers with their units, or truths."""
+        found: dict[str, Node] = {}
+        for name, text in params.items():
+            if name not in self.rule.params:
+                self.fail_at((*path, name), f"unknown parameter {name!r}{suggest(name, self.rule.params)}")
+                continue
+            try:
+                node = parse(text)
+            except ExpressionError as error:
+                self.fail_at((*path, name), f"{name}: column {error.column}: {error.reason}")
+                continue
+            inner = node.operand if isinstance(node, Unary) and node.operator == "-" else node
+            if isinstance(inner, Number | Truth):
+                found[name] = node
+            else:
+                self.fail_at((*path, name), f"{name}: {text!r} is not a number with its unit, nor true or false")
+        return found
+
+    def compile(self, params: Mapping[str, Node], override: tuple[str | int, ...]) -> None:
+        """Compiles both expressions with roles in steps that stand for any; faults of an override are at its path."""
         roles: dict[str, Quantity | None] = {
-            name: None if binding.role == ANYTHING else _sample(binding.role)
+            name: None if ANYTHING in binding.role else _sample(binding.role[0])
             for name, binding in self.rule.roles.items()
         }
         scope = Scope(roles, params, _AnySchedule({WORKDAY: 0}), dict.fromkeys(roles, _SAMPLE_INTERVAL_MS))
@@ -188,7 +208,10 @@ class _Checker:
                 used |= {node.name for node in walk(tree) if isinstance(node, Param)}
                 compile_expression(tree, scope)
             except ExpressionError as error:
-                self.fail((part,), f"{context}column {error.column}: {error.reason}", error.line - 1)
+                if override:
+                    self.fail_at(override, f"{part} of {self.rule.alert}: column {error.column}: {error.reason}")
+                else:
+                    self.fail((part,), f"column {error.column}: {error.reason}", error.line - 1)
         for name in sorted(set(params) - used) if not self.faults else ():
             self.fail(("params", name), f"${name} is used by neither expr nor clear")
 
@@ -203,12 +226,11 @@ def _sample(role: str) -> Quantity:
 
 
 def _countable(role: str) -> bool:
-    if role == ANYTHING:
-        return True
-    dimension = ROLES[role].dimension
-    return dimension in units.SMALLEST or any(
-        unit.integral_divisor for unit in units.UNITS.values() if unit.dimension == dimension
-    )
+    found = ROLES.get(role)
+    if found is None:
+        return True  # anything, or unknown and told elsewhere
+    rate = any(unit.integral_divisor for unit in units.UNITS.values() if unit.dimension == found.dimension)
+    return rate or not {"register", "delta"}.isdisjoint(found.kinds)
 
 
 __all__ = ["Lines", "built_in_packs", "check_packs", "read_built_in", "read_pack"]

@@ -22,6 +22,9 @@ BYTES_MAX: Final = 1 << 20
 INCLUDES_MAX: Final = 8
 """Levels of files that include files."""
 
+DEPTH_MAX: Final = 20
+
+_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 BUILT_IN: Final = "builtin/"
 Path_: TypeAlias = tuple[str | int, ...]
 
@@ -169,17 +172,25 @@ class _Reader:
 
     def document(self, raw: bytes) -> Json:
         try:
-            for event in yaml.parse(raw, yaml.SafeLoader):
-                if isinstance(event, yaml.AliasEvent):
-                    line = event.start_mark.line if event.start_mark else 0
-                    raise self.fail(line, "an alias (`*name`); write it out")
-            node = yaml.compose(raw, yaml.SafeLoader)
+            self.screen(raw)
+            node = yaml.compose(raw, _LOADER)
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line if error.problem_mark else 0
             raise self.fail(line, f"not YAML: {error.problem or error.context or 'it cannot be read'}") from error
-        except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-            raise ModelError([Fault(self.file, 0, "not YAML in UTF-8, or nested too deeply")]) from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ModelError([Fault(self.file, 0, "not YAML in UTF-8")]) from error
         return None if node is None else self.value(node, ())
+
+    def screen(self, raw: bytes) -> None:
+        """Refuses aliases and deep nesting before anything is built of them: brackets alone take the parser minutes."""
+        depth = 0
+        for event in yaml.parse(raw, _LOADER):
+            line = event.start_mark.line if event.start_mark else 0
+            if isinstance(event, yaml.AliasEvent):
+                raise self.fail(line, "an alias (`*name`); write it out")
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > DEPTH_MAX:
+                raise self.fail(line, f"more than {DEPTH_MAX} levels of lists and mappings")
 
     def fail(self, line: int, message: str) -> ModelError:
         return ModelError([Fault(self.file, line + 1, message)])
@@ -201,6 +212,8 @@ class _Reader:
             if key.value in found:
                 raise self.fail(key.start_mark.line, f"{key.value!r} is given twice")
             found[key.value] = self.value(child, (*path, key.value))
+            if not isinstance(child, yaml.ScalarNode):
+                self.places[(*path, key.value)] = (self.file, key.start_mark.line + 1)
         return found
 
 

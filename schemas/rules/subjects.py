@@ -2,7 +2,7 @@
 
 import dataclasses
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from schemas.codec import Json
@@ -10,7 +10,7 @@ from schemas.errors import UnitError
 from schemas.model.document import Document
 from schemas.rules.format import ANYTHING, Binding, Each
 from schemas.rules.quantities import Quantity, of_point
-from schemas.topics import METER_READINGS, VEHICLE_EVENTS, WASTE_EVENTS
+from schemas.topics import METER_READINGS
 
 _PARENTS_MAX: Final = 64
 """`check` refuses cycles; this keeps a document that was never checked from looping for ever."""
@@ -78,7 +78,8 @@ class SiteView:
             if wanted and wanted.isdisjoint(kinds):
                 continue
             subject = Subject(each.sort, id_, kinds, self._tags(each.sort, id_, rows[id_]))
-            if tags <= subject.tags and not_tags.isdisjoint(subject.tags):
+            fits = tags <= subject.tags and not_tags.isdisjoint(subject.tags)
+            if fits and not self.has(subject, each.lacks):
                 yield subject
 
     def bind(self, subject: Subject, binding: Binding, topic: str) -> tuple[tuple[str, str], list[Point]]:
@@ -89,7 +90,11 @@ class SiteView:
         """
         if subject.sort == "point" and binding.reach == "self":
             point = self.points[subject.id]
-            fits = binding.role in (ANYTHING, point.role) and point.topic == topic and _narrow(binding, point)
+            fits = (
+                (ANYTHING in binding.role or point.role in binding.role)
+                and point.topic == topic
+                and _narrow(binding, point)
+            )
             return ("point", subject.id), [point] if fits else []
         if binding.reach == "serves":
             served = [
@@ -147,7 +152,7 @@ class SiteView:
             _word(row, "sub_item"),
             equip,
             _word(self._rows["equip"].get(equip, {}), "kind"),
-            WASTE_EVENTS if station else VEHICLE_EVENTS if vehicle else METER_READINGS,
+            _word(row, "topic") or METER_READINGS,
         )
         self.points[id_] = point
         for sort, owner in (("equip", equip), ("station", station), ("vehicle", vehicle), ("space", space)):
@@ -157,11 +162,16 @@ class SiteView:
             self._owned.setdefault(("site", self.site, point.role), []).append(point)
 
     def _of(self, owner: tuple[str, str], binding: Binding, topic: str) -> list[Point]:
-        points = self._owned.get((*owner, binding.role), [])
-        return sorted(
-            (point for point in points if point.topic == topic and _narrow(binding, point)),
-            key=lambda point: point.number,
-        )
+        for role in binding.role:
+            points = self._owned.get((*owner, role), [])
+            found = [point for point in points if point.topic == topic and _narrow(binding, point)]
+            if found:
+                return sorted(found, key=lambda point: point.number)
+        return []
+
+    def has(self, subject: Subject, roles: Iterable[str]) -> bool:
+        """Whether a subject has points of any of the roles."""
+        return any((subject.sort, subject.id, role) in self._owned for role in roles)
 
     def _owners(self, subject: Subject, reach: str) -> Iterator[tuple[str, str]]:
         if reach == "self":
