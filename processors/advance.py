@@ -1,8 +1,8 @@
 """`advance`: the one step that live, recovery, verification and what-if share.
 
-A `Processor` is the state of one task (a partition of an input topic). `advance(slab, first, stop)` applies messages in the order of the
-log; what it emits depends on the log, the documents that the log names and the engine number, and on nothing else: not on how
-the log is cut into slabs, not on the clock of the machine.
+A `Processor` is the state of one task (a partition of an input topic). `advance(slab, first, stop)` applies messages
+in the order of the log; what it emits depends on the log, the documents that the log names and the engine number, and
+on nothing else: not on how the log is cut into slabs, not on the clock of the machine.
 """
 
 from collections.abc import Callable
@@ -150,9 +150,27 @@ class Processor:
         message = reading = 0
         while message < count:
             message, reading, rows = step(
-                c.messages, self._gateways, count, message, reading, self._rows, c.points, c.times, c.values, c.qualities, spans,
-                slab.offsets, slab.timestamps_ms, not self.simulated, self.layout.fanout, self.layout.wasted, self.layout.arrays, self.state, self._context, self._out,
-            )  # fmt: skip
+                c.messages,
+                self._gateways,
+                count,
+                message,
+                reading,
+                self._rows,
+                c.points,
+                c.times,
+                c.values,
+                c.qualities,
+                spans,
+                slab.offsets,
+                slab.timestamps_ms,
+                not self.simulated,
+                self.layout.fanout,
+                self.layout.wasted,
+                self.layout.arrays,
+                self.state,
+                self._context,
+                self._out,
+            )
             self._drain(slab, rows)
 
     def _drain(self, slab: Slab, count: int) -> None:
@@ -186,10 +204,21 @@ class Processor:
             raw = codec.write(
                 "meter_batch",
                 {
-                    "site": name, "gateway": gateway, "mode": "backfill" if m[M.MODE] else "live", "base_ms": base,
-                    "readings": [{"point": r[3], "offset_ms": r[4] - base, "value": r[5], "quality": ("good", "estimated", "suspect")[r[6]]} for r in members],
+                    "site": name,
+                    "gateway": gateway,
+                    "mode": "backfill" if m[M.MODE] else "live",
+                    "base_ms": base,
+                    "readings": [
+                        {
+                            "point": r[3],
+                            "offset_ms": r[4] - base,
+                            "value": r[5],
+                            "quality": ("good", "estimated", "suspect")[r[6]],
+                        }
+                        for r in members
+                    ],
                 },
-            )  # fmt: skip
+            )
             numbers = ", ".join(str(r[3]) for r in members[:10]) + (" …" if len(members) > 10 else "")
             self._reject(slab, record, Reason(reason), f"points {numbers}", len(members), raw, name)
 
@@ -280,9 +309,19 @@ class Processor:
         while not done:
             context[CURSOR] = 0
             done = move_clock(
-                clock, outage, context, arrays.rules, arrays.lists, arrays.meta, state.points, state.instances, state.parts,
-                state.queue, state.scalars, self._out,
-            )  # fmt: skip
+                clock,
+                outage,
+                context,
+                arrays.rules,
+                arrays.lists,
+                arrays.meta,
+                state.points,
+                state.instances,
+                state.parts,
+                state.queue,
+                state.scalars,
+                self._out,
+            )
             self._drain(slab, int(context[CURSOR]))
 
     def _config(self, slab: Slab, record: int, fields: dict[str, codec.Value]) -> None:

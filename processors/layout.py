@@ -1,7 +1,8 @@
 """From the documents of a task's sites to indices: which row a point has, which rules it wakes, which points an episode wastes.
 
-A layout is a pure function of the documents, never stored, and rebuilt when a document changes. Rows are ordered by site, gateway and
-number, so that a gateway's points lie side by side in the state: that is what keeps the cost of a reading flat up to millions of points.
+A layout is a pure function of the documents, never stored, and rebuilt when a document changes. Rows are ordered by
+site, gateway and number, so that a gateway's points lie side by side in the state: that is what keeps the cost of a
+reading flat up to millions of points.
 """
 
 import dataclasses
@@ -27,6 +28,7 @@ META: Final = np.dtype(
         ("interval_ms", "i8"),
         ("grid_ms", "i8"),
         ("max_age_ms", "i8"),
+        ("hold_ms", "i8"),  # for so long a gauge's value counts after its reading
         ("rate_max", "i8"),
         ("step_sure", "i8"),  # a step that is plausible whatever the time since the last reading
         ("span", "i8"),
@@ -98,7 +100,8 @@ FNV_PRIME: Final = 0x100000001B3
 class LayoutArrays(NamedTuple):
     """What the kernels read.
 
-    `lists` int64[n, 2] holds every list of the layout one after another (see META and RULE), so that a call hands few arrays on.
+    `lists` int64[n, 2] holds every list of the layout one after another (see META and RULE), so that a call hands few
+    arrays on.
     """
 
     limits: NDArray[np.int64]
@@ -195,7 +198,8 @@ def _meta(columns: PointColumns, site: int, gateway_base: int, grid_ms: int) -> 
     meta["data_clock"] = columns.data_clock
     meta["interval_ms"] = columns.interval_ms
     meta["grid_ms"] = grid_ms
-    meta["max_age_ms"] = np.minimum(columns.max_age_ms, HELD_INTERVALS_MAX * grid_ms)
+    meta["max_age_ms"] = columns.max_age_ms
+    meta["hold_ms"] = np.minimum(columns.max_age_ms, HELD_INTERVALS_MAX * grid_ms)
     meta["rate_max"] = columns.rate_max
     # Twice the rated step of one interval (see `registers.plausible`); everything is plausible where nothing is rated.
     meta["step_sure"] = np.where(
@@ -330,9 +334,20 @@ def build(topic: str, documents: dict[str, Document], versions: dict[str, int]) 
     widest = int((arrays.rules["parts_end"] - arrays.rules["parts"]).max(initial=0))
     wasted = int((arrays.meta["wastes_end"] - arrays.meta["wastes"]).max(initial=0)) + fanout * widest
     return Layout(
-        topic, names, dict(versions), dict(documents), arrays, tuple(gateways), tuple(ids),
-        np.asarray(joined.get("point_key", np.int64)), np.asarray(joined.get("instance_key", np.uint64)), tuple(instance_names), tuple(severities), fanout, wasted,
-    )  # fmt: skip
+        topic,
+        names,
+        dict(versions),
+        dict(documents),
+        arrays,
+        tuple(gateways),
+        tuple(ids),
+        np.asarray(joined.get("point_key", np.int64)),
+        np.asarray(joined.get("instance_key", np.uint64)),
+        tuple(instance_names),
+        tuple(severities),
+        fanout,
+        wasted,
+    )
 
 
 class _Lists:
@@ -351,7 +366,13 @@ class _Lists:
         self.length += len(pairs)
         return self.length - len(pairs)
 
-    def add_grouped(self, head: NDArray[np.generic], start: NDArray[np.int32], first: NDArray[np.generic], second: NDArray[np.generic] | int) -> NDArray[np.int64]:  # fmt: skip
+    def add_grouped(
+        self,
+        head: NDArray[np.generic],
+        start: NDArray[np.int32],
+        first: NDArray[np.generic],
+        second: NDArray[np.generic] | int,
+    ) -> NDArray[np.int64]:
         """Appends groups, each as (head, length) and its pairs; the place of every group."""
         lengths = np.diff(start).astype(np.int64)
         places = self.length + start[:-1] + np.arange(len(lengths), dtype=np.int64)
@@ -425,9 +446,20 @@ def _arrays(joined: _Joined, gateways: list[tuple[str, str]], rows: int, instanc
     ruled["flags"][slow] |= USES_DATA_CLOCK
     table, pool, spans = _gateway_table(gateways)
     return LayoutArrays(
-        longs("limits", len(LIMIT_NAMES)), table, pool, spans, ints("gateway_site"), _starts(longs("numbers")).astype(np.int64), ints("number_row"),
-        meta["gateway"].astype(np.int32), meta, ruled, lists.array(), part_instance, part_row,
-    )  # fmt: skip
+        longs("limits", len(LIMIT_NAMES)),
+        table,
+        pool,
+        spans,
+        ints("gateway_site"),
+        _starts(longs("numbers")).astype(np.int64),
+        ints("number_row"),
+        meta["gateway"].astype(np.int32),
+        meta,
+        ruled,
+        lists.array(),
+        part_instance,
+        part_row,
+    )
 
 
 def _loaded(
@@ -442,8 +474,12 @@ def _loaded(
 
 
 def _edges(
-    inst_slot: NDArray[np.int32], inst_rule: NDArray[np.int32], slot_start: NDArray[np.int32], slot_row: NDArray[np.int32], loaded: NDArray[np.int8]
-) -> NDArray[np.int64]:  # fmt: skip
+    inst_slot: NDArray[np.int32],
+    inst_rule: NDArray[np.int32],
+    slot_start: NDArray[np.int32],
+    slot_row: NDArray[np.int32],
+    loaded: NDArray[np.int8],
+) -> NDArray[np.int64]:
     """[n, 3]: (point row, instance, whether it looks at the value), by row and instance, each pair once."""
     found: list[NDArray[np.int64]] = [np.zeros((0, 3), np.int64)]
     lengths_of = np.diff(slot_start)

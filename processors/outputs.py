@@ -1,7 +1,7 @@
 """From the kernels' matrices to messages: names for indices, sequence numbers, the hash chain.
 
-Rows are collected until somebody takes them; a chain counts them at that moment, whether they are published or thrown away, so a recovery that suppresses
-its outputs ends with the same heads as the run that published them.
+Rows are collected until somebody takes them; a chain counts them at that moment, whether they are published or thrown
+away, so a recovery that suppresses its outputs ends with the same heads as the run that published them.
 """
 
 import dataclasses
@@ -26,8 +26,13 @@ _STATES: Final = ("firing", "resolved", "stale")
 _HOT: Final = {"ledger": "ledger_rows", "gauges": "gauge_rows", "verdicts": "verdict_rows"}
 _NUMBERS: Final = {"ledger": LEDGER, "gauges": GAUGES, "alerts": ALERTS, "episodes": PARTS, "verdicts": VERDICTS}
 TOPIC_OF: Final = {
-    "ledger": topics.LEDGER, "gauges": topics.LEDGER, "alerts": topics.ALERTS, "episodes": topics.ALERTS, "verdicts": topics.VERDICTS, "rejected": topics.REJECTED,
-}  # fmt: skip
+    "ledger": topics.LEDGER,
+    "gauges": topics.LEDGER,
+    "alerts": topics.ALERTS,
+    "episodes": topics.ALERTS,
+    "verdicts": topics.VERDICTS,
+    "rejected": topics.REJECTED,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,24 +168,60 @@ def _by_size(rows: list[Rejected], bytes_max: int = 4 << 20) -> list[list[Reject
 
 
 def _alert(
-    layout: Layout, site: int, offset: int, known_at: int, instance: int, episode: int, state: int, valid_at: int, started_at: int
-) -> dict[str, object]:  # fmt: skip
+    layout: Layout,
+    site: int,
+    offset: int,
+    known_at: int,
+    instance: int,
+    episode: int,
+    state: int,
+    valid_at: int,
+    started_at: int,
+) -> dict[str, object]:
     name = layout.sites[site]
     rule, subject = layout.instance_names[instance]
     return {
-        "site": name, "offset": offset, "known_at": known_at, "config_version": layout.versions[name], "rule": rule, "subject": subject,
-        "episode": episode, "state": _STATES[state], "severity": layout.severities[instance], "valid_at": valid_at, "started_at": started_at,
-    }  # fmt: skip
+        "site": name,
+        "offset": offset,
+        "known_at": known_at,
+        "config_version": layout.versions[name],
+        "rule": rule,
+        "subject": subject,
+        "episode": episode,
+        "state": _STATES[state],
+        "severity": layout.severities[instance],
+        "valid_at": valid_at,
+        "started_at": started_at,
+    }
 
 
 def _episode(
-    layout: Layout, site: int, offset: int, known_at: int, instance: int, episode: int, point: int, from_ms: int, to_ms: int, quantity: int, final: int
-) -> dict[str, object]:  # fmt: skip
+    layout: Layout,
+    site: int,
+    offset: int,
+    known_at: int,
+    instance: int,
+    episode: int,
+    point: int,
+    from_ms: int,
+    to_ms: int,
+    quantity: int,
+    final: int,
+) -> dict[str, object]:
     rule, subject = layout.instance_names[instance]
     return {
-        "site": layout.sites[site], "offset": offset, "known_at": known_at, "rule": rule, "subject": subject, "episode": episode,
-        "point": point, "from_ms": from_ms, "to_ms": to_ms, "quantity": quantity, "final": bool(final),
-    }  # fmt: skip
+        "site": layout.sites[site],
+        "offset": offset,
+        "known_at": known_at,
+        "rule": rule,
+        "subject": subject,
+        "episode": episode,
+        "point": point,
+        "from_ms": from_ms,
+        "to_ms": to_ms,
+        "quantity": quantity,
+        "final": bool(final),
+    }
 
 
 def canonical(stream: str, layout: Layout, rows: Matrix) -> Matrix:

@@ -1,7 +1,7 @@
 """A processor's state as bytes, and back: a pure function of the log and an offset.
 
-Layout: the length of a JSON header (uint32), the header, then the arrays one after another, little-endian. What comes back is validated before a kernel sees it: a
-snapshot is a cache, and a wrong one is refused, not believed.
+Layout: the length of a JSON header (uint32), the header, then the arrays one after another, little-endian. What comes
+back is validated before a kernel sees it: a snapshot is a cache, and a wrong one is refused, not believed.
 """
 
 import json

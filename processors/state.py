@@ -1,7 +1,7 @@
 """The state of a task: flat arrays, a row per point, rule instance and wasted point; and the rows that a step emits.
 
-All times are UTC milliseconds; NEVER stands for no time. What is derived from documents (limits, indices) is in `layout`, not here: the state is what a
-snapshot has to keep.
+All times are UTC milliseconds; NEVER stands for no time. What is derived from documents (limits, indices) is in
+`layout`, not here: the state is what a snapshot has to keep.
 """
 
 from typing import Final, NamedTuple, Protocol
@@ -113,6 +113,7 @@ class MetaRow(Protocol):
     interval_ms: int
     grid_ms: int
     max_age_ms: int
+    hold_ms: int
     rate_max: int
     step_sure: int
     span: int
@@ -192,7 +193,8 @@ SCALARS: Final = 8
 class StateArrays(NamedTuple):
     """What the kernels change. `scalars` int64[SCALARS]: clock, end of the last outage, length of the timer queue, counters.
 
-    Kernels take the arrays one by one: a tuple of arrays as an argument costs a reference count per array and call, some 2 µs a reading.
+    Kernels take the arrays one by one: a tuple of arrays as an argument costs a reference count per array and call,
+    some 2 µs a reading.
     """
 
     scalars: NDArray[np.int64]
@@ -244,7 +246,8 @@ def empty_state(points: int, instances: int, parts: int) -> StateArrays:
     )
 
 
-# Output rows: one int64 matrix in the order of emission. Every row begins with STREAM, SITE, OFFSET, KNOWN_AT; then the stream's own columns.
+# Output rows: one int64 matrix in the order of emission. Every row begins with STREAM, SITE, OFFSET, KNOWN_AT; then
+# the stream's own columns.
 LEDGER: Final = 0
 GAUGES: Final = 1
 ALERTS: Final = 2
@@ -263,7 +266,8 @@ COLUMNS: Final = {
 HEAD_COLUMNS: Final = 4
 OUT_COLUMNS: Final = HEAD_COLUMNS + max(map(len, COLUMNS.values()))
 
-# The context of a kernel call, int64[CONTEXT]: the message being applied, the next free row of `out`, and scratch for `programs.run`.
+# The context of a kernel call, int64[CONTEXT]: the message being applied, the next free row of `out`, and scratch for
+# `programs.run`.
 SITE: Final = 0
 OFFSET: Final = 1
 KNOWN_AT: Final = 2

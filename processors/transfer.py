@@ -26,8 +26,8 @@ def _site_keys(layout: Layout, names: tuple[str, ...]) -> NDArray[np.int64]:
 def transfer(old: Layout, state: StateArrays, new: Layout) -> StateArrays:
     """The state for another layout.
 
-    A point whose kind changed begins anew. A pending or firing instance keeps its phase when its rule and subject are still there; what it has wasted
-    so far stays with the points that the rule still names.
+    A point whose kind changed begins anew. A pending or firing instance keeps its phase when its rule and subject are
+    still there; what it has wasted so far stays with the points that the rule still names.
     """
     arrays = new.arrays
     moved = empty_state(len(arrays.meta), len(arrays.rules), len(arrays.part_row))

@@ -1,6 +1,7 @@
 """Waste events as readings: masses as deltas of station and class, fill levels as gauges, wrong sorting as a count.
 
-A lot's way (collected → transported → received → used or disposed) is in `waste_events`; its mass at every step is in the ledger.
+A lot's way (collected → transported → received → used or disposed) is in `waste_events`; its mass at every step is in
+the ledger.
 """
 
 from processors.events import Made, Pseudo

@@ -1,8 +1,8 @@
 """The hash chain over the rows of an output stream: what "identical" means.
 
-A canonical row is a fixed number of little-endian int64: the fields of the row, with texts replaced by `key(text)`. Rows are hashed in blocks of
-256, each with the hash before it, so the head after n rows does not depend on how they were cut into messages, and 20 kB of
-unfinished block are all that has to be kept.
+A canonical row is a fixed number of little-endian int64: the fields of the row, with texts replaced by `key(text)`.
+Rows are hashed in blocks of 256, each with the hash before it, so the head after n rows does not depend on how they
+were cut into messages, and 20 kB of unfinished block are all that has to be kept.
 """
 
 import dataclasses

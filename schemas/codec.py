@@ -1,10 +1,10 @@
 """Avro single-object encoding: which contract a message keeps, and strict reading and writing of the cold ones.
 
-A message is C3 01, eight bytes of the fingerprint of its contract (CRC-64-AVRO of the parsing canonical form, little-endian), then the
-Avro body (Avro specification, "Single-object encoding"). The eight bytes name the schema; there is no registry. Batches of readings
-are read by the kernel in `decode`; everything else by `read`, which refuses what fastavro 1.13 accepts or dies of: over-long
-and oversized varints, enum and union indices outside of the schema, other bytes than 0 and 1 for a boolean, bytes after the end, and
-counts that the remaining bytes cannot hold.
+A message is C3 01, eight bytes of the fingerprint of its contract (CRC-64-AVRO of the parsing canonical form,
+little-endian), then the Avro body (Avro specification, "Single-object encoding"). The eight bytes name the schema;
+there is no registry. Batches of readings are read by the kernel in `decode`; everything else by `read`, which refuses
+what fastavro 1.13 accepts or dies of: over-long and oversized varints, enum and union indices outside of the schema,
+other bytes than 0 and 1 for a boolean, bytes after the end, and counts that the remaining bytes cannot hold.
 """
 
 import functools

@@ -1,10 +1,12 @@
 """The decoder of meter batches: from Avro bytes to columns, every read checked, no Python object per message or reading.
 
-Layout of a body (`avro/meter_batch.avsc`): site, gateway (length and bytes), mode, base_ms, then blocks of readings (point, offset_ms, value,
-quality), each a zigzag varint, ended by a block of zero. A message is taken whole or refused whole with a status.
+Layout of a body (`avro/meter_batch.avsc`): site, gateway (length and bytes), mode, base_ms, then blocks of readings
+(point, offset_ms, value, quality), each a zigzag varint, ended by a block of zero. A message is taken whole or
+refused whole with a status.
 
-The stock decoders die of hostile bytes; this one bounds every read by the end of the message, a varint by ten bytes and 64 bits, a block by
-the bytes that are left (a reading has at least four), enums and int32 by their range, and wants all bytes consumed.
+The stock decoders die of hostile bytes; this one bounds every read by the end of the message, a varint by ten bytes
+and 64 bits, a block by the bytes that are left (a reading has at least four), enums and int32 by their range, and
+wants all bytes consumed.
 """
 
 import dataclasses
@@ -77,8 +79,8 @@ _TOO_LARGE: Final = int(Status.TOO_LARGE)
 class Columns:
     """Scratch space of a decoder, used again and again.
 
-    `messages` int64[m, len(M)]: a row a message (`M`); readings of a message are rows FIRST to FIRST + COUNT of the reading columns.
-    `points` int32, `times` int64 (ms), `values` int64, `qualities` int8.
+    `messages` int64[m, len(M)]: a row a message (`M`); readings of a message are rows FIRST to FIRST + COUNT of the
+    reading columns. `points` int32, `times` int64 (ms), `values` int64, `qualities` int8.
     """
 
     messages: NDArray[np.int64]
@@ -280,8 +282,8 @@ def decode_batches(
         messages: as in `Columns`; and so the rest.
 
     Returns:
-        (next record, messages, readings): the next record is not a meter batch, or did not fit any more, or is `stop`. The two are told
-        apart by the number of messages: with 0, the record at `first` is not a meter batch.
+        (next record, messages, readings): the next record is not a meter batch, or did not fit any more, or is
+        `stop`. The two are told apart by the number of messages: with 0, the record at `first` is not a meter batch.
     """
     m = 0
     k = 0

@@ -26,7 +26,8 @@
        ├─ HistoryIncomplete    part of the log, or a document it names, is missing
        └─ Difference           a replay does not give what was published
 
-A message says what happened, where, and what to do. A bad *message of the log* is not an error: it becomes a row of `rejected`.
+A message says what happened, where, and what to do. A bad *message of the log* is not an error: it becomes a row of
+`rejected`.
 """
 
 from collections.abc import Sequence
@@ -217,7 +218,9 @@ class EngineMismatch(LogError):
 
     def __init__(self, wanted: int, ours: int, where: str) -> None:
         self.wanted = wanted
-        super().__init__(f"{where} is computed by engine {wanted}, this release is engine {ours}; run the release that has engine {wanted}")
+        super().__init__(
+            f"{where} is computed by engine {wanted}, this release is engine {ours}; run the release that has engine {wanted}"
+        )
 
 
 class SinkError(GanzhiError):

@@ -1,7 +1,8 @@
 """Settings of a process: addresses, sizes, timeouts. None of them changes an output; what does is in the config documents.
 
-Sources, strongest first: flags of a command, the environment (`GANZHI_KAFKA__BOOTSTRAP`), the file named by `GANZHI_CONFIG` (TOML), the
-run file of an embedded stack that is up, the defaults here. Secrets are `SecretStr`: they print as asterisks.
+Sources, strongest first: flags of a command, the environment (`GANZHI_KAFKA__BOOTSTRAP`), the file named by
+`GANZHI_CONFIG` (TOML), the run file of an embedded stack that is up, the defaults here. Secrets are `SecretStr`: they
+print as asterisks.
 """
 
 import os
@@ -66,7 +67,9 @@ class SinkSettings(_Group):
     """How the ClickHouse sink cuts its ranges."""
 
     group: str = "sink-clickhouse"
-    instance: str = Field(default="", description="static group membership: the same sink restarted keeps its partitions")
+    instance: str = Field(
+        default="", description="static group membership: the same sink restarted keeps its partitions"
+    )
     session_timeout_s: float = Field(default=10.0, ge=2)
     flush_interval_s: float = Field(default=2.0, gt=0)
     range_rows_max: int = Field(default=2_000_000, ge=1000)

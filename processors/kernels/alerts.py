@@ -1,11 +1,11 @@
 """The life of a rule instance: idle → pending → firing → idle, by the time of the events.
 
-An instance runs by its own clock: the task's, or for points that upload late the slowest clock of those points. `at` is the event time of what woke it
-(a reading, or its timer); deadlines that lie before `at` are honoured first, so an episode that began and ended in one late batch is
-found too, with the times at which it would have fired and ended.
+An instance runs by its own clock: the task's, or for points that upload late the slowest clock of those points. `at`
+is the event time of what woke it (a reading, or its timer); deadlines that lie before `at` are honoured first, so an
+episode that began and ended in one late batch is found too, with the times at which it would have fired and ended.
 
-Unknown neither raises nor clears: a pending condition waits (the time that is not known does not count), a firing alert that is unknown for
-`stale_ms` ends as stale.
+Unknown neither raises nor clears: a pending condition waits (the time that is not known does not count), a firing
+alert that is unknown for `stale_ms` ends as stale.
 """
 
 import numpy as np
@@ -64,8 +64,17 @@ def _true_from(at: int, rule: RuleRow, lists: Longs, points: Records) -> int:
 
 @kernel
 def _deadlines(
-    instance: int, upto: int, i: InstanceRow, rule: RuleRow, context: Longs, lists: Longs, meta: Records, points: Records, parts: Records, out: Longs
-) -> None:  # fmt: skip
+    instance: int,
+    upto: int,
+    i: InstanceRow,
+    rule: RuleRow,
+    context: Longs,
+    lists: Longs,
+    meta: Records,
+    points: Records,
+    parts: Records,
+    out: Longs,
+) -> None:
     """Fires, resolves or ends as stale whatever was due by `upto`."""
     if i.phase == PENDING and i.unknown_since == NEVER and i.true_since + rule.for_ms <= upto:
         i.phase = FIRING
@@ -93,8 +102,18 @@ def _deadlines(
 
 @kernel
 def _pending(
-    instance: int, result: int, at: int, i: InstanceRow, rule: RuleRow, context: Longs, lists: Longs, meta: Records, points: Records, parts: Records, out: Longs
-) -> None:  # fmt: skip
+    instance: int,
+    result: int,
+    at: int,
+    i: InstanceRow,
+    rule: RuleRow,
+    context: Longs,
+    lists: Longs,
+    meta: Records,
+    points: Records,
+    parts: Records,
+    out: Longs,
+) -> None:
     if result == UNKNOWN:
         if i.phase == PENDING and i.unknown_since == NEVER:
             i.unknown_since = max(at, i.true_since)
@@ -170,9 +189,20 @@ def _due(
 
 @kernel
 def evaluate(
-    instance: int, at: int, clock: int, context: Longs, rules: Records, lists: Longs, meta: Records, points: Records, instances: Records,
-    parts: Records, queue: NDArray[np.int32], scalars: Longs, out: Longs,
-) -> None:  # fmt: skip
+    instance: int,
+    at: int,
+    clock: int,
+    context: Longs,
+    rules: Records,
+    lists: Longs,
+    meta: Records,
+    points: Records,
+    instances: Records,
+    parts: Records,
+    queue: NDArray[np.int32],
+    scalars: Longs,
+    out: Longs,
+) -> None:
     """An event at `at`, or a timer, woke the instance; `clock` is the time by which values are known or unknown."""
     rule = rules[instance]
     i = instances[instance]

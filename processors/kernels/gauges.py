@@ -1,7 +1,7 @@
 """Gauges and states: count, sum, minimum, maximum and integral of every interval (a, b].
 
-A value holds until the next reading, at most max_age. The integral is value x milliseconds; with values of at most 2^40 and intervals of
-at most a day it cannot overflow.
+A value holds until the next reading, at most `hold_ms`. The integral is value x milliseconds; with values of at most
+2^40 and intervals of at most a day it cannot overflow.
 """
 
 from processors.kernels.jit import inlined
@@ -30,13 +30,14 @@ def _close(p: PointRow, meta: MetaRow, context: Longs, out: Longs) -> None:
 def gauge_step(p: PointRow, meta: MetaRow, time: int, value: int, context: Longs, out: Longs) -> None:
     """Takes a reading: closes the intervals that its time has reached, and opens the next one.
 
-    `row_to` is the end of its open interval. At most 100 intervals are filled with a held value: max_age is bounded by the layout.
+    `row_to` is the end of its open interval. At most 100 intervals are filled with a held value: max_age is bounded
+    by the layout.
     """
     grid = meta.grid_ms
     if p.clock == NEVER:
         _open(p, -((-time) // grid) * grid)
     else:
-        held_until = min(time, p.clock + meta.max_age_ms)
+        held_until = min(time, p.clock + meta.hold_ms)
         at = p.clock
         while p.row_to < time:
             seen = min(held_until, p.row_to) - at

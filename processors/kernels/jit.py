@@ -1,10 +1,12 @@
 """How kernels are compiled: one place.
 
-`error_model="numpy"`: no exception tests in loops. `nogil`: other tasks and the event loop go on meanwhile. `cache`: compiled once a release and
-machine. No `fastmath` and no `parallel`: they would let the cut of a batch change a result.
+`error_model="numpy"`: no exception tests in loops. `nogil`: other tasks and the event loop go on meanwhile. `cache`:
+compiled once a release and machine. No `fastmath` and no `parallel`: they would let the cut of a batch change a
+result.
 
-`_nrt=False` turns numba's reference counting off: a kernel allocates nothing and keeps nothing, it only borrows its arguments. With counting on, every
-call takes and drops a reference per array, two locked instructions each, and a reading costs 150 ns instead of 10.
+`_nrt=False` turns numba's reference counting off: a kernel allocates nothing and keeps nothing, it only borrows its
+arguments. With counting on, every call takes and drops a reference per array, two locked instructions each, and a
+reading costs 150 ns instead of 10.
 """
 
 from collections.abc import Callable

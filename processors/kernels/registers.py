@@ -1,8 +1,9 @@
 """Registers and deltas: from readings to usage, without inventing or losing a unit.
 
-A register's usage is put on the grid by linear interpolation of its running total: the share of a step d over dt that lies before a
-boundary b is floor(d (b - t0) / dt), and a row is the difference of two such totals. So rows between any two boundaries sum to the
-difference of two interpolated totals, and over the whole life to last minus first, exactly.
+A register's usage is put on the grid by linear interpolation of its running total: the share of a step d over dt that
+lies before a boundary b is floor(d (b - t0) / dt), and a row is the difference of two such totals. So rows between
+any two boundaries sum to the difference of two interpolated totals, and over the whole life to last minus first,
+exactly.
 """
 
 from processors.kernels.jit import inlined, kernel
@@ -31,8 +32,8 @@ DAY_MS = 86_400_000
 def plausible(step: int, elapsed_ms: int, meta: MetaRow) -> bool:
     """Whether a step is at most twice the rated one (technical guideline of 2008: twice the branch's maximum power).
 
-    One interval is added to the time, since a register counts in whole units and a step may have been due since the last reading. Bounds keep the product inside int64:
-    three years, 2^32 units an hour.
+    One interval is added to the time, since a register counts in whole units and a step may have been due since the
+    last reading. Bounds keep the product inside int64: three years, 2^32 units an hour.
     """
     if step <= meta.step_sure or meta.rate_max <= 0 or meta.rate_max > RATE_MAX:
         return True
@@ -65,8 +66,8 @@ def register_step(
 ) -> tuple[int, int]:
     """The usage since the last accepted reading, or (-1, cause) when this reading is set aside.
 
-    A value below the last one is a rollover (last over 95 % of the span and a plausible difference), else a dip: discarded if the
-    register recovers, and a new level when `dips` readings in a row stay on it.
+    A value below the last one is a rollover (last over 95 % of the span and a plausible difference), else a dip:
+    discarded if the register recovers, and a new level when `dips` readings in a row stay on it.
     """
     step = value - p.last
     elapsed = time - p.clock
@@ -91,9 +92,17 @@ def register_step(
 
 @inlined
 def register_rows(
-    p: PointRow, meta: MetaRow, time: int, step: int, cause: int, estimated: bool, spread_ms: int, spread_intervals: int,
-    context: Longs, out: Longs,
-) -> None:  # fmt: skip
+    p: PointRow,
+    meta: MetaRow,
+    time: int,
+    step: int,
+    cause: int,
+    estimated: bool,
+    spread_ms: int,
+    spread_intervals: int,
+    context: Longs,
+    out: Longs,
+) -> None:
     """Puts a step over (clock, time] on the grid and emits the rows of the intervals that it closes."""
     start = p.clock
     elapsed = time - start

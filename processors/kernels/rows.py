@@ -1,7 +1,7 @@
 """Emitting rows: one function a stream, into one matrix in the order of emission.
 
-`context` holds the message that is being applied and the next free row. Callers have made sure of room before they began the reading
-(`step.READING_ROWS`).
+`context` holds the message that is being applied and the next free row. Callers have made sure of room before they
+began the reading (`step.READING_ROWS`).
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """The one loop: messages in the order of the log, each reading applied to the state, rows emitted.
 
-`resolve` finds the rows of the readings; `step` applies them. Both stop where there is no room and are called again from there; what
-they do does not depend on where they stopped.
+`resolve` finds the rows of the readings; `step` applies them. Both stop where there is no room and are called again
+from there; what they do does not depend on where they stopped.
 """
 
 import numpy as np
@@ -104,9 +104,14 @@ def find_gateway(data: NDArray[np.uint8], message: NDArray[np.int64], layout: La
 
 @kernel
 def resolve(
-    data: NDArray[np.uint8], messages: NDArray[np.int64], count: int, points: NDArray[np.int32],
-    layout: LayoutArrays, gateways: NDArray[np.int32], rows: NDArray[np.int32],
-) -> None:  # fmt: skip
+    data: NDArray[np.uint8],
+    messages: NDArray[np.int64],
+    count: int,
+    points: NDArray[np.int32],
+    layout: LayoutArrays,
+    gateways: NDArray[np.int32],
+    rows: NDArray[np.int32],
+) -> None:
     """Fills `gateways` (by message) and `rows` (by reading): the row of a point, or minus the reason why it has none."""
     for m in range(count):
         gateways[m] = -1
@@ -135,13 +140,23 @@ def resolve(
 
 @kernel
 def move_clock(
-    time: int, outage_ms: int, context: Longs, rules: Records, lists: Longs, meta: Records, points: Records, instances: Records, parts: Records,
-    queue: NDArray[np.int32], scalars: Longs, out: Longs,
-) -> bool:  # fmt: skip
+    time: int,
+    outage_ms: int,
+    context: Longs,
+    rules: Records,
+    lists: Longs,
+    meta: Records,
+    points: Records,
+    instances: Records,
+    parts: Records,
+    queue: NDArray[np.int32],
+    scalars: Longs,
+    out: Longs,
+) -> bool:
     """Moves the task's clock on and wakes what is due; False when there was no room left (call again).
 
-    After a jump of more than `outage_ms` values are judged by the new clock (old ones are unknown), and ages count from it: an outage of ours raises
-    nothing.
+    After a jump of more than `outage_ms` values are judged by the new clock (old ones are unknown), and ages count
+    from it: an outage of ours raises nothing.
     """
     if time > scalars[CLOCK]:
         if scalars[CLOCK] != NEVER and time - scalars[CLOCK] > outage_ms:
@@ -177,8 +192,18 @@ def _late(p: PointRow, number: int, time: int, value: int, context: Longs, scala
 
 @inlined
 def _register(
-    p: PointRow, m: MetaRow, time: int, value: int, quality: int, limits: Longs, context: Longs, lists: Longs, instances: Records, parts: Records, out: Longs
-) -> bool:  # fmt: skip
+    p: PointRow,
+    m: MetaRow,
+    time: int,
+    value: int,
+    quality: int,
+    limits: Longs,
+    context: Longs,
+    lists: Longs,
+    instances: Records,
+    parts: Records,
+    out: Longs,
+) -> bool:
     """Feeds a register; False when its reading was set aside."""
     start = p.clock
     if start == NEVER:
@@ -198,8 +223,18 @@ def _register(
 
 @inlined
 def _quantity(
-    p: PointRow, m: MetaRow, time: int, value: int, span_ms: int, quality: int, context: Longs, lists: Longs, instances: Records, parts: Records, out: Longs
-) -> None:  # fmt: skip
+    p: PointRow,
+    m: MetaRow,
+    time: int,
+    value: int,
+    span_ms: int,
+    quality: int,
+    context: Longs,
+    lists: Longs,
+    instances: Records,
+    parts: Records,
+    out: Longs,
+) -> None:
     """Feeds a delta, gauge or state."""
     if m.kind > DELTA:
         if m.wastes_end > m.wastes and p.clock != NEVER:
@@ -213,11 +248,27 @@ def _quantity(
 
 @kernel
 def step(
-    messages: Longs, gateways: NDArray[np.int32], count: int, first_message: int, first_reading: int,
-    rows: NDArray[np.int32], numbers: NDArray[np.int32], times: Longs, values: Longs, qualities: NDArray[np.int8],
-    spans: Longs, offsets: Longs, timestamps: Longs, live: bool, fanout: int, wasted: int,
-    layout: LayoutArrays, state: StateArrays, context: Longs, out: Longs,
-) -> tuple[int, int, int]:  # fmt: skip
+    messages: Longs,
+    gateways: NDArray[np.int32],
+    count: int,
+    first_message: int,
+    first_reading: int,
+    rows: NDArray[np.int32],
+    numbers: NDArray[np.int32],
+    times: Longs,
+    values: Longs,
+    qualities: NDArray[np.int8],
+    spans: Longs,
+    offsets: Longs,
+    timestamps: Longs,
+    live: bool,
+    fanout: int,
+    wasted: int,
+    layout: LayoutArrays,
+    state: StateArrays,
+    context: Longs,
+    out: Longs,
+) -> tuple[int, int, int]:
     """Applies messages from (first_message, first_reading) on.
 
     Args:
@@ -243,7 +294,8 @@ def step(
         out: gets rows.
 
     Returns:
-        (message, reading, rows): where to go on when `out` has been emptied, (count, 0) at the end; and the rows in `out`.
+        (message, reading, rows): where to go on when `out` has been emptied, (count, 0) at the end; and the rows in
+        `out`.
     """
     meta, rules, lists, all_limits = layout.meta, layout.rules, layout.lists, layout.limits
     scalars, points, instances, parts, queue = state.scalars, state.points, state.instances, state.parts, state.queue
@@ -344,7 +396,8 @@ def step(
             p.fact_good = good
             for edge in range(info.edges, info.edges_end):
                 instance = lists[edge, 0]
-                # An idle instance that looks at the value can only change when the value does; one that looks at the age, when there is one.
+                # An idle instance that looks at the value can only change when the value does; one that looks at the
+                # age, when there is one.
                 if instances[instance].phase == IDLE and seen != NEVER and not (changed and lists[edge, 1]):
                     continue
                 by = own_clock(rules[instance], lists, meta, points, scalars)

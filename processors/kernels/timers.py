@@ -1,7 +1,7 @@
 """The queue of deadlines: a binary heap of instances by (due, instance), each at most once.
 
-`place` of an instance is its index in the queue, -1 when it is not in it. The order is total, so what comes out does not depend on how
-the heap lies in memory: a queue that was rebuilt after a restart pops the same.
+`place` of an instance is its index in the queue, -1 when it is not in it. The order is total, so what comes out does
+not depend on how the heap lies in memory: a queue that was rebuilt after a restart pops the same.
 """
 
 import numpy as np
@@ -58,8 +58,8 @@ def _down(place: int, length: int, queue: Queue, instances: Records) -> None:
 def wake_at(instance: int, due: int, scalars: Longs, queue: Queue, instances: Records) -> None:
     """Makes sure that an instance is woken at `due` or before.
 
-    A later due than the one it waits for is left alone: it is woken early, looks, and waits again. So a deadline that moves with every
-    reading costs nothing until it comes.
+    A later due than the one it waits for is left alone: it is woken early, looks, and waits again. So a deadline that
+    moves with every reading costs nothing until it comes.
     """
     i = instances[instance]
     if due >= FAR or (i.place >= 0 and i.due <= due):

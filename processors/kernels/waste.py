@@ -1,8 +1,9 @@
 """What an episode wastes: the usage of the points that its rule names, between its start and its end, in physical units.
 
-A part counts from the start of the condition, also while it is pending, and is cut at the ledger's grid once it fires, so that tariffs can
-be applied. The last part is final when the point's clock has passed the end. A gauge of power or flow is integrated (value x ms, divided
-by the unit's divisor with the remainder carried); a register's or delta's usage is shared evenly over the time between its readings.
+A part counts from the start of the condition, also while it is pending, and is cut at the ledger's grid once it
+fires, so that tariffs can be applied. The last part is final when the point's clock has passed the end. A gauge of
+power or flow is integrated (value x ms, divided by the unit's divisor with the remainder carried); a register's or
+delta's usage is shared evenly over the time between its readings.
 """
 
 import numpy as np
@@ -34,11 +35,21 @@ def _emit(x: PartRow, meta: MetaRow, instance: int, end: int, final: int, contex
 
 @kernel
 def begin(
-    instance: int, start: int, episode: int, rule: RuleRow, context: Longs, lists: Longs, meta: Records, points: Records, parts: Records, out: Longs,
-) -> None:  # fmt: skip
+    instance: int,
+    start: int,
+    episode: int,
+    rule: RuleRow,
+    context: Longs,
+    lists: Longs,
+    meta: Records,
+    points: Records,
+    parts: Records,
+    out: Longs,
+) -> None:
     """The condition became true at `start`: what the points have used since then counts.
 
-    A gauge whose clock is ahead of `start` has held its value since `since` <= start (see `alerts.evaluate`), so the time between counts too.
+    A gauge whose clock is ahead of `start` has held its value since `since` <= start (see `alerts.evaluate`), so the
+    time between counts too.
     """
     for k in range(rule.parts, rule.parts_end):
         x = parts[lists[k, 0]]
@@ -130,7 +141,7 @@ def usage(
     Must come before the reading at `end` wakes any rule: what the reading changes holds from `end` on.
     """
     gauge = m.kind >= GAUGE
-    held = min(end, start + m.max_age_ms) if gauge else end
+    held = min(end, start + m.hold_ms) if gauge else end
     for k in range(m.wastes, m.wastes_end):
         x = parts[lists[k, 0]]
         instance = lists[k, 1]

@@ -1,8 +1,9 @@
 """Instructions of a compiled expression, and what a kernel needs to run rules: flat arrays, no strings.
 
-A program is an int64 array of shape [n, 2]: (operation, argument). It runs on a stack of (value, known). Values are int64: gauges in
-thousandths of their unit, states as they are, durations in milliseconds, truth as 0 and 1. An unknown operand makes the result
-unknown, but for AND (false wins) and OR (true wins), as in SQL. Overflow and division by zero are unknown.
+A program is an int64 array of shape [n, 2]: (operation, argument). It runs on a stack of (value, known). Values are
+int64: gauges in thousandths of their unit, states as they are, durations in milliseconds, truth as 0 and 1. An
+unknown operand makes the result unknown, but for AND (false wins) and OR (true wins), as in SQL. Overflow and
+division by zero are unknown.
 """
 
 import dataclasses
@@ -59,22 +60,22 @@ class Agg(IntEnum):
 class CompiledRules:
     """All rules of one site, bound to its points. Every array is sorted and complete; a kernel trusts none of it before `validate`.
 
-    Programs: `code` int64[n, 2] holds all programs one after another; rule r raises by code[raise_span[r, 0]:raise_span[r, 1]] and clears by
-    clear_span likewise (equal ends: clears when the raise expression is false).
+    Programs: `code` int64[n, 2] holds all programs one after another; rule r raises by code[raise_span[r,
+    0]:raise_span[r, 1]] and clears by clear_span likewise (equal ends: clears when the raise expression is false).
 
-    Rules (one row each): `names`, `severities`, `for_ms`, `keep_ms`, `stale_ms` (firing and unknown for so long: stale), `ages`:
-    int64[m, 3] rows (rule, role index, threshold ms) of every `age(role)` that is compared with a constant, so that timers wake in time.
-    `uses_schedule`: int64[k, 2] rows (rule, schedule index).
+    Rules (one row each): `names`, `severities`, `for_ms`, `keep_ms`, `stale_ms` (firing and unknown for so long:
+    stale), `ages`: int64[m, 3] rows (rule, role index, threshold ms) of every `age(role)` that is compared with a
+    constant, so that timers wake in time. `uses_schedule`: int64[k, 2] rows (rule, schedule index).
 
     Slots: a slot is the value of a role in a subject. `slot_agg` int8[s]; members of slot i are the point numbers
     slot_points[slot_start[i]:slot_start[i+1]].
 
-    Instances: `inst_rule` int32[i], `inst_subject` int32[i] into `subjects` (ids), `inst_slot` int32[i, ROLES_MAX] (-1: unused);
-    `inst_key` uint64[i]: a stable name of (rule, subject) so that state survives a new document; points whose usage counts as wasted are
-    inst_waste[waste_start[i]:waste_start[i+1]] (point numbers).
+    Instances: `inst_rule` int32[i], `inst_subject` int32[i] into `subjects` (ids), `inst_slot` int32[i, ROLES_MAX]
+    (-1: unused); `inst_key` uint64[i]: a stable name of (rule, subject) so that state survives a new document; points
+    whose usage counts as wasted are inst_waste[waste_start[i]:waste_start[i+1]] (point numbers).
 
-    Schedules: boundaries of schedule j are bounds[bound_start[j]:bound_start[j+1]] (UTC ms, ascending) and what holds from each on is
-    bound_state of the same index (FALSE, TRUE, UNKNOWN); before the first boundary: UNKNOWN.
+    Schedules: boundaries of schedule j are bounds[bound_start[j]:bound_start[j+1]] (UTC ms, ascending) and what holds
+    from each on is bound_state of the same index (FALSE, TRUE, UNKNOWN); before the first boundary: UNKNOWN.
     """
 
     names: tuple[str, ...]

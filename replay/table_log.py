@@ -1,0 +1,111 @@
+"""History from ClickHouse: the `event_log` table is the archive of the log, `chain_heads` says what was published."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+
+from replay.log import SLAB_MESSAGES, Position, Task, check_contiguous, remember
+from schemas.errors import HistoryIncomplete
+from schemas.model.document import Document
+from schemas.record_batches import Slab
+from schemas.settings import ClickHouseSettings
+from sinks.clickhouse.client import reader, translating
+
+_MS: Final = "toUnixTimestamp64Milli"
+_HEAD: Final = f"sequence, site, offset, {_MS}(known_at) AS known_at"
+_SPAN: Final = f"{_MS}(from_ts) AS from_ms, {_MS}(to_ts) AS to_ms"
+_TABLES: Final = {
+    "ledger": ("ledger", f"{_HEAD}, point, {_SPAN}, quantity, toString(how) AS how, toString(cause) AS cause"),
+    "gauges": ("gauges", f"{_HEAD}, point, {_SPAN}, count, sum, minimum, maximum, integral"),
+    "alerts": (
+        "alert_events",
+        f"{_HEAD}, config_version, rule, subject, episode, toString(state) AS state, severity, {_MS}(valid_at) AS valid_at, {_MS}(started_at) AS started_at",
+    ),
+    "episodes": ("episode_parts", f"{_HEAD}, rule, subject, episode, point, {_SPAN}, quantity, final"),
+    "verdicts": ("verdicts", f"{_HEAD}, point, {_MS}(ts) AS time_ms, value, toString(code) AS code"),
+    "rejected": ("rejected", f"{_HEAD}, reason, detail, readings"),
+}
+
+
+class TableHistory:
+    """Reads with the reader user; every query is about one task."""
+
+    def __init__(self, clickhouse: ClickHouseSettings) -> None:
+        self.name = "event_log"
+        self._client = reader(clickhouse)
+        self._document = remember(self._fetch)
+
+    def positions(self) -> dict[Task, Position]:
+        """The newest position of every task whose messages are all in the archive."""
+        with translating():
+            rows = self._client.query(
+                "SELECT h.topic, h.partition, h.tasks_offset, any(h.position), any(h.engine), any(toUnixTimestamp64Milli(h.clock)),"
+                " groupUniqArray((toString(h.stream), h.sequence, hex(h.head))) FROM chain_heads AS h"
+                " JOIN (SELECT topic, partition, max(offset) + 1 AS end FROM event_log GROUP BY topic, partition) AS e"
+                " ON h.topic = e.topic AND h.partition = e.partition WHERE h.position <= e.end"
+                " GROUP BY h.topic, h.partition, h.tasks_offset ORDER BY h.tasks_offset"
+            ).result_rows
+        found: dict[Task, Position] = {}
+        for topic, partition, _, position, engine, clock, streams in rows:
+            heads = {str(name): (int(sequence), bytes.fromhex(head)) for name, sequence, head in streams}
+            if len(heads) == len(_TABLES):  # merges keep the last of each minute; an older one may be half gone
+                found[(str(topic), int(partition))] = Position(int(position), int(engine), int(clock), heads)
+        return found
+
+    def slabs(self, task: Task, end: int) -> Iterator[Slab]:
+        """Slabs of at most SLAB_MESSAGES messages."""
+        topic, partition = task
+        at = 0
+        while at < end:
+            stop = min(end, at + SLAB_MESSAGES)
+            with translating():
+                columns: Any = self._client.query(
+                    "SELECT offset, toUnixTimestamp64Milli(timestamp), nulls, key, value FROM event_log"
+                    " WHERE topic = {topic:String} AND partition = {partition:UInt32} AND offset >= {low:UInt64} AND offset < {high:UInt64}"
+                    " ORDER BY offset",
+                    parameters={"topic": topic, "partition": partition, "low": at, "high": stop},
+                    column_oriented=True,
+                    query_formats={"String": "bytes"},
+                ).result_columns
+            offsets, times, nulls, keys, values = columns or ([], [], [], [], [])
+            for place, expected in enumerate(range(at, stop)):
+                check_contiguous(task, expected, int(offsets[place]) if place < len(offsets) else -1, "event_log")
+            marks = np.asarray(nulls, np.uint8)
+            yield Slab.of_columns(
+                topic,
+                partition,
+                np.asarray(offsets, np.int64),
+                np.asarray(times, np.int64),
+                [None if mark & 1 else key for key, mark in zip(keys, marks, strict=True)],
+                [None if mark & 2 else value for value, mark in zip(values, marks, strict=True)],
+                start=at,
+                end=stop,
+            )
+            at = stop
+
+    def document(self, sha256: bytes) -> Document:
+        """From the archived topic `config`."""
+        return self._document(sha256)
+
+    def published(self, task: Task, stream: str) -> Iterator[dict[str, object]]:
+        """From the table of the stream."""
+        table, columns = _TABLES[stream]
+        with translating():
+            result = self._client.query(
+                f"SELECT {columns} FROM {table} WHERE topic = {{topic:String}} AND partition = {{partition:UInt32}} ORDER BY sequence",
+                parameters={"topic": task[0], "partition": task[1]},
+            )
+        for row in result.result_rows:
+            yield dict(zip(result.column_names, row, strict=True))
+
+    def _fetch(self, sha256: bytes) -> bytes:
+        with translating():
+            rows = self._client.query(
+                "SELECT value FROM event_log WHERE topic = 'config' AND key = {key:String} LIMIT 1",
+                parameters={"key": sha256.hex()},
+                query_formats={"String": "bytes"},
+            ).result_rows
+        if not rows:
+            raise HistoryIncomplete(f"document {sha256.hex()} is not in event_log; try --from kafka")
+        return bytes(rows[0][0])
