@@ -117,7 +117,7 @@ def send(
 
 def _finish(result: object, rejects: Rejects, as_json: bool) -> None:
     """Says what was done, shows what was not, and ends with the status that says so."""
-    assert dataclasses.is_dataclass(result) and not isinstance(result, type)  # noqa: S101
+    assert dataclasses.is_dataclass(result) and not isinstance(result, type)
     counts = dataclasses.asdict(result)
     if as_json:
         typer.echo(

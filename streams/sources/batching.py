@@ -78,6 +78,7 @@ class BatchWriter:
                 batch_size=900_000,
                 queue_buffering_max_kbytes=65_536,
                 message_timeout_ms=0,  # never: a broker that is away is waited for
+                topic_metadata_propagation_max_ms=5000,  # a topic unknown for so long does not exist
                 delivery_report_only_error=True,
                 on_delivery=self._failed,
                 error_cb=self._error,

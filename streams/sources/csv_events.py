@@ -15,7 +15,7 @@ from schemas.errors import DecodeError, UnitError
 from schemas.topics import VEHICLE_EVENTS, WASTE_EVENTS
 from schemas.units import parse_decimal
 from streams.sources.catalog import Catalog
-from streams.sources.csv_readings import EARLIEST_MS, Fault, Source
+from streams.sources.csv_readings import EARLIEST_MS, LATEST_MS, Fault, Source
 from streams.sources.decimals import Style
 from streams.sources.mapping import Event, NumberField, Table, TextField, TimeField, fill, places
 from streams.sources.tokens import Rows
@@ -77,6 +77,8 @@ def complete(contract: str, fields: Mapping[str, object], catalog: Catalog) -> S
     site, time_ms = str(value["site"]), int(str(value["time_ms"]))
     if time_ms < EARLIEST_MS:
         raise EventError("the time is before 2000")
+    if time_ms > LATEST_MS:
+        raise EventError("the time is after 2200")
     start_ms = value.get("start_ms")
     if isinstance(start_ms, int) and start_ms > time_ms:
         raise EventError("it ends before it starts")

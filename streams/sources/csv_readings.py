@@ -18,6 +18,9 @@ from streams.sources.tokens import Rows, intern
 EARLIEST_MS: Final = 946_684_800_000
 """2000-01-01: an earlier reading is from a clock that was never set."""
 
+LATEST_MS: Final = 7_258_118_400_000
+"""2200-01-01: nothing is planned for later."""
+
 Fault = tuple[int, str, str]
 """Row (-1: the header), column, reason."""
 
@@ -112,8 +115,9 @@ class Readings:
         shift = 1000 if source.table.time.stamp == "start" else 0
         shifts_ms = np.array([shift * point.interval_s if point.kind == "delta" else 0 for point in points], np.int64)
         own_ms = times_ms[kept] + shifts_ms[codes[kept]]
-        live = np.array([self.catalog.documents[point.site].domain == "live" for point in points], np.bool_)
-        early, late = own_ms < EARLIEST_MS, live[codes[kept]] & (own_ms > self._latest_ms)
+        live = [self.catalog.documents[point.site].domain == "live" for point in points]
+        latest_ms = np.where(live, self._latest_ms, LATEST_MS)
+        early, late = own_ms < EARLIEST_MS, own_ms > latest_ms[codes[kept]]
         timed = source.table.time.column
         faults += [(row, timed, "the time is before 2000") for row in kept[early].tolist()]
         faults += [(row, timed, "the time lies in the future") for row in kept[late].tolist()]
@@ -185,7 +189,7 @@ class LongReader:
     """Reads files in which a row is a reading; every different name of a point is looked up once."""
 
     def __init__(self, source: Source, readings: Readings) -> None:
-        assert source.table.long is not None  # noqa: S101  the mapping was checked: one of three forms
+        assert source.table.long is not None  # as the mapping was checked: one of three forms
         self.faults: list[Fault] = []
         self._source = source
         self._readings = readings

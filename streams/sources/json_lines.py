@@ -23,7 +23,7 @@ from schemas.units import INT64_MAX, parse_decimal
 from streams.sources.batching import BatchWriter
 from streams.sources.catalog import Catalog
 from streams.sources.csv_events import EventError, complete, fingerprint
-from streams.sources.csv_readings import EARLIEST_MS
+from streams.sources.csv_readings import EARLIEST_MS, LATEST_MS
 from streams.sources.decimals import Target
 from streams.sources.rejects import Reject, Rejects
 from streams.sources.times import TimeStyle
@@ -180,7 +180,11 @@ def _parse(raw: bytes) -> dict[str, Any]:
         raise _LineError(f"a line of {len(raw)} bytes")
     try:
         line = json.loads(
-            raw, parse_float=_Number, parse_int=_Number, parse_constant=_constant, object_pairs_hook=_pairs
+            raw.decode("utf-8"),
+            parse_float=_Number,
+            parse_int=_Number,
+            parse_constant=_constant,
+            object_pairs_hook=_pairs,
         )
     except UnicodeDecodeError:
         raise _LineError("not UTF-8") from None
@@ -233,6 +237,6 @@ def _time_ms(value: object) -> int:
             raise _LineError(f"time: {error}") from None
     if time_ms < EARLIEST_MS:
         raise _LineError("the time is before 2000")
-    if time_ms > INT64_MAX:
-        raise _LineError("the time is beyond 64 bits")
+    if time_ms > LATEST_MS:
+        raise _LineError("the time is after 2200")
     return time_ms

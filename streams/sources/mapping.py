@@ -186,8 +186,8 @@ class Table(_Part):
         if self.decimal in (self.thousands, self.delimiter) or not self.delimiter.isascii():
             raise ValueError("delimiter, decimal mark and mark of thousands must be different ASCII characters")
         try:
-            b"".decode(self.encoding)
-        except LookupError as error:
+            b" ".decode(self.encoding)
+        except (LookupError, ValueError) as error:
             raise ValueError(f"unknown encoding {self.encoding!r}") from error
         return self
 
@@ -255,6 +255,8 @@ def load(path: Path) -> list[Table]:
         raise ConfigurationError(f"mapping {path} is not YAML: {error}") from error
     if isinstance(raw, dict) and "tables" not in raw:
         raw = {"tables": [raw]}
+    if not isinstance(raw, dict):
+        raise ConfigurationError(f"mapping {path} has no table; it must say site, time, and wide, long or events")
     try:
         return MappingFile.model_validate(raw).tables
     except ValidationError as error:
