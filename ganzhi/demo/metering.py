@@ -41,6 +41,10 @@ class State:
     temperature_mc: Ints
     lux_ml: Ints
 
+    def each(self, count: int) -> "State":
+        """The last of every `count` moments."""
+        return State(*(getattr(self, field.name)[count - 1 :: count] for field in dataclasses.fields(self)))
+
 
 class Meters:
     """Turns levels of the world's channels into a `State`."""

@@ -130,7 +130,7 @@ class Simulator:
             self._quarters.append(counted)
             self._counted = counted[-1]
             shown = self._observer.read_registers(counted)
-            gauges = self._observer.read_gauges(state)[QUARTER_S // GRID_S - 1 :: QUARTER_S // GRID_S, gauge_at]
+            gauges = self._observer.read_gauges(state.each(QUARTER_S // GRID_S))[:, gauge_at]
             times_ms = self.world.epoch_ms + (begin_s + QUARTER_S * np.arange(1, len(counted) + 1)) * 1000
             yield from self._batches(times_ms, chosen, np.concatenate([shown, gauges], axis=1))
             self._tell(number)
@@ -201,13 +201,12 @@ class Simulator:
         return {name: Spans.join([carried[name], getattr(channels, name)]) for name in CHANNELS}
 
     def _count(self, spans: dict[str, Spans], number: int, minutes: int) -> tuple[Ints, State]:
-        """Counts of all registers at the quarter-hours of a date, and the state at its minutes."""
+        """Counts of all registers at the quarter-hours of a date, and the state at the beginning of its minutes."""
         begin_s = number * DAY_S
         levels = {
-            name: spans[name].matrix(count, begin_s + GRID_S, GRID_S, minutes) for name, count in columns().items()
+            name: spans[name].matrix(count, begin_s, GRID_S, minutes) for name, count in columns().items()
         }
-        moments = np.minimum(np.arange(1, minutes + 1), 1439)
-        state = self._meters.state(levels, self.world.plant(number), moments)
+        state = self._meters.state(levels, self.world.plant(number), np.arange(minutes))
         flow = state.register_flow.reshape(-1, QUARTER_S // GRID_S, state.register_flow.shape[1]).sum(axis=1) * GRID_S
         return self._counted + np.cumsum(flow, axis=0), state
 
@@ -222,7 +221,7 @@ class Simulator:
             self.totals.update(counted(event))
 
     def _load(self, number: int) -> None:
-        """Takes in what begins on a date, and on the next (a light that is held over midnight began before it)."""
+        """Takes in what begins on the dates up to that one."""
         while self._loaded < number:
             self._loaded += 1
             channels = self.world.channels(self._loaded)

@@ -1,0 +1,1 @@
+"""The demo: its model, its world, and the truth that alerts are measured against."""
