@@ -188,7 +188,7 @@ def check_chain(record: Mapping[str, Value], version: int, document: bytes) -> N
     Raises:
         ChainError: it does not follow: a repeat, a hole, or another history.
     """
-    site, new, previous = record["site"], record["version"], cast("bytes", record["previous"])
+    site, new, previous = record["site"], cast("int", record["version"]), cast("bytes", record["previous"])
     if new != version + 1:
         raise ChainError(f"config version {new} of {site!r} comes after version {version}")
     if previous != document:

@@ -207,7 +207,7 @@ def repair(kafka: KafkaSettings, key: SigningKey) -> list[str]:
         }
         for site, head in unfinished.items():
             _may_sign(site, reader.document(head.previous) if head.previous else reader.document(head.sha256), key)
-    _put_in_force(kafka, unfinished, key)
+    _Writer(kafka).put_in_force(unfinished, key)
     return sorted(unfinished)
 
 
@@ -247,9 +247,10 @@ def publish(
             )
         version, previous = (head.version + 1, head.sha256) if head else (1, b"")
         news[site] = Head(version, document.sha256, previous, document.partition)
-    _write(kafka, [(CONFIG, ANY_PARTITION, document.sha256.hex(), document.raw) for document in changed.values()])
-    _write(kafka, [(CONFIG, ANY_PARTITION, PENDING + site, head.raw) for site, head in news.items()])
-    _put_in_force(kafka, news, key)
+    writer = _Writer(kafka)
+    writer.write([(CONFIG, ANY_PARTITION, document.sha256.hex(), document.raw) for document in changed.values()])
+    writer.write([(CONFIG, ANY_PARTITION, PENDING + site, head.raw) for site, head in news.items()])
+    writer.put_in_force(news, key)
     return [
         _change(site, document, before.get(site), news.get(site) or current[site], site in news)
         for site, document in sorted(documents.items())
@@ -290,50 +291,68 @@ def _change(site: str, document: Document, before: Document | None, head: Head, 
 def _may_sign(site: str, document: Document, key: SigningKey) -> None:
     if key.key_id not in document.keys:
         raise SignatureError(
-            f"key {key.key_id} may not publish site {site}; known are {', '.join(sorted(document.keys))}. Use the profile"
+            f"key {key.key_id} may not publish site {site}; {', '.join(sorted(document.keys))} may. Use the profile"
             " that published it first, or copy its signing.key"
         )
 
 
-def _put_in_force(kafka: KafkaSettings, heads: Mapping[str, Head], key: SigningKey) -> None:
-    records = [
-        (topic, head.partition, site, config_record(site, head.version, head.previous, head.sha256, key))
-        for site, head in sorted(heads.items())
-        for topic in INPUTS
-    ]
-    _write(kafka, records)
-    _write(kafka, [(CONFIG, ANY_PARTITION, HEAD + site, head.raw) for site, head in sorted(heads.items())])
+class _Writer:
+    """Writes to the log; each call returns when every replica that must has what it wrote.
 
+    Made once for a publication: becoming idempotent costs a producer half a second.
+    """
 
-def _write(kafka: KafkaSettings, messages: list[tuple[str, int, str, bytes]]) -> None:
-    """Writes (topic, partition, key, value) and waits until every replica that must has them."""
-    if not messages:
-        return
-    refused: list[str] = []
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self._kafka = kafka
+        self._refused: list[str] = []
+        self._producer: Producer | None = None
 
-    def delivered(error: KafkaError | None, message: Any) -> None:
+    def put_in_force(self, heads: Mapping[str, Head], key: SigningKey) -> None:
+        """Writes the control records of heads, then the heads."""
+        self.write(
+            [
+                (topic, head.partition, site, config_record(site, head.version, head.previous, head.sha256, key))
+                for site, head in sorted(heads.items())
+                for topic in INPUTS
+            ]
+        )
+        self.write([(CONFIG, ANY_PARTITION, HEAD + site, head.raw) for site, head in sorted(heads.items())])
+
+    def write(self, messages: list[tuple[str, int, str, bytes]]) -> None:
+        """Writes (topic, partition, key, value)."""
+        if not messages:
+            return
+        if self._producer is None:
+            self._producer = self._connect()
+        try:
+            for topic, partition, key, value in messages:
+                name = topic_name(self._kafka, topic)
+                self._producer.produce(name, value, key.encode(), partition, on_delivery=self._delivered)
+        except (KafkaException, BufferError) as error:
+            raise LogError(f"the model cannot be published: {error}") from error
+        unsent = self._producer.flush(TIMEOUT_S + 5)
+        reasons = "; ".join(sorted(set(self._refused)))
+        if unsent or "timed out" in reasons.lower():
+            raise KafkaUnavailable(self._kafka.bootstrap, reasons or "messages were not acknowledged")
+        if reasons:
+            raise LogError(f"the broker refuses to publish the model: {reasons}")
+
+    def _delivered(self, error: KafkaError | None, message: Any) -> None:
         if error is not None:
-            refused.append(f"{message.topic()}: {error.str()}")
+            self._refused.append(f"{message.topic()}: {error.str()}")
 
-    config = client_config(
-        kafka,
-        enable_idempotence=True,
-        acks="all",
-        compression_type="zstd",
-        message_max_bytes=DOCUMENT_BYTES_MAX,
-        message_timeout_ms=int(TIMEOUT_S * 1000),
-        log_level=_SILENT,
-    )
-    producer = Producer(config)
-    try:
-        for topic, partition, key, value in messages:
-            producer.produce(topic_name(kafka, topic), value, key.encode(), partition, on_delivery=delivered)
-    except (KafkaException, BufferError) as error:
-        raise LogError(f"the model cannot be published: {error}") from error
-    if producer.flush(TIMEOUT_S + 5) or any("timed out" in text.lower() for text in refused):
-        raise KafkaUnavailable(kafka.bootstrap, "; ".join(refused) or "messages were not acknowledged")
-    if refused:
-        raise LogError(f"the broker refuses to publish the model: {'; '.join(sorted(set(refused)))}")
+    def _connect(self) -> Producer:
+        config = client_config(
+            self._kafka,
+            enable_idempotence=True,
+            acks="all",
+            compression_type="zstd",
+            message_max_bytes=DOCUMENT_BYTES_MAX,
+            message_timeout_ms=int(TIMEOUT_S * 1000),
+            linger_ms=0,
+            log_level=_SILENT,
+        )
+        return Producer(config)
 
 
 class _Reader:

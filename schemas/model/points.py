@@ -70,7 +70,7 @@ def point_columns(document: Document) -> PointColumns:
     """
     try:
         return _columns(document)
-    except (KeyError, ValueError, TypeError, OverflowError) as error:
+    except (LookupError, ValueError, TypeError, OverflowError) as error:
         raise ContractError(f"the points of {document.site} cannot be used: {error!r}") from error
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  a row a line
 """A site model that is small and complete: two sites, every kind of point, meters, balance, waste, vehicles, calendars, tariffs."""
 
 import csv
@@ -111,8 +112,19 @@ def tables() -> Tables:
     }  # fmt: skip
 
 
-def _point(name: str, gateway: str, space: str, role: str, kind: str, unit: str, site: str = "east", **more: Any) -> Row:
-    return {"id": name, "site": site, "gateway": gateway, "space": space, "role": role, "kind": kind, "unit": unit, **more}
+def _point(
+    name: str, gateway: str, space: str, role: str, kind: str, unit: str, site: str = "east", **more: Any
+) -> Row:
+    return {
+        "id": name,
+        "site": site,
+        "gateway": gateway,
+        "space": space,
+        "role": role,
+        "kind": kind,
+        "unit": unit,
+        **more,
+    }
 
 
 def write_model(
@@ -158,14 +170,20 @@ def _cell(value: Any) -> str:
 def _csv(rows: list[Row]) -> str:
     header = list(dict.fromkeys(name for row in rows for name in row))
     lines: list[str] = []
-    csv.writer(_Lines(lines), lineterminator="\n").writerows([header, *([_cell(row.get(name, "")) for name in header] for row in rows)])
+    csv.writer(_Lines(lines), lineterminator="\n").writerows(
+        [header, *([_cell(row.get(name, "")) for name in header] for row in rows)]
+    )
     return "".join(lines)
 
 
 def _yaml(rows: list[Row]) -> str:
     out = []
     for row in rows:
-        cells = [f"{name}: {value if isinstance(value, list) else repr(str(value))}" for name, value in row.items() if value != ""]
+        cells = [
+            f"{name}: {value if isinstance(value, list) else repr(str(value))}"
+            for name, value in row.items()
+            if value != ""
+        ]
         out.append("- " + "\n  ".join(cells) + "\n")
     return "".join(out)
 

@@ -1,0 +1,79 @@
+"""`ganzhi check` and `ganzhi apply` as people and programs meet them."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from ganzhi.cli.model import app
+from schemas.settings import KafkaSettings
+from streams.published import read_heads
+from tests.support.models import Tables, write_model
+
+RUN = CliRunner()
+
+
+def spoil(model: Tables) -> None:
+    """Puts two faults in."""
+    model["points"][5]["role"] = "light_powr"
+    model["sites"][0]["interval_s"] = 7000
+
+
+def test_check_says_that_there_is_no_fault(tmp_path: Path) -> None:
+    """A right model: exit status 0, and what was found in it."""
+    result = RUN.invoke(app, ["check", str(write_model(tmp_path))])
+    assert result.exit_code == 0
+    assert "no fault: 2 sites, 5 spaces, 10 points, 2 stations, 2 vehicles, 1 rules" in result.stdout
+
+
+def test_check_lists_faults_with_places(tmp_path: Path) -> None:
+    """A wrong model: exit status 3, every fault on standard error with file and line."""
+    result = RUN.invoke(app, ["check", str(write_model(tmp_path, spoil))])
+    assert result.exit_code == 3
+    assert "points.csv:7" in result.stderr
+    assert "did you mean 'light_power'?" in result.stderr
+    assert "sites.csv:2" in result.stderr
+    assert "2 faults, nothing was published" in result.stderr
+
+
+def test_check_lists_fifty_faults_unless_asked(tmp_path: Path) -> None:
+    """A hundred faults: people see 50 and how to see all; programs see all."""
+
+    def change(model: Tables) -> None:
+        model["points"] += [{**model["points"][7], "id": f"x{number}", "role": "nothing"} for number in range(100)]
+
+    path = write_model(tmp_path, change)
+    assert "50 more with --all" in RUN.invoke(app, ["check", str(path)]).stderr
+    assert RUN.invoke(app, ["check", str(path), "--all"]).stderr.count("points.csv:") == 100
+    assert len(json.loads(RUN.invoke(app, ["check", str(path), "--json"]).stdout)["faults"]) == 100
+
+
+def test_check_of_nothing_is_a_fault(tmp_path: Path) -> None:
+    """A folder that is not there: exit status 3 and a sentence, no traceback."""
+    result = RUN.invoke(app, ["check", str(tmp_path / "nowhere")])
+    assert result.exit_code == 3
+    assert "is not a folder" in result.stderr
+
+
+def test_apply_publishes_and_says_what_changed(
+    kafka: KafkaSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first apply makes topics, a key and version 1; the second says that nothing changed; a wrong one writes nothing."""
+    monkeypatch.setenv("GANZHI_KAFKA__BOOTSTRAP", kafka.bootstrap)
+    monkeypatch.setenv("GANZHI_KAFKA__PREFIX", kafka.prefix)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    path = str(write_model(tmp_path))
+    first = json.loads(RUN.invoke(app, ["apply", path, "--json"]).stdout)
+    assert [(site["site"], site["version"], site["published"]) for site in first["sites"]] == [
+        ("east", 1, True),
+        ("west", 1, True),
+    ]
+    assert (tmp_path / "data" / "ganzhi" / "default" / "signing.key").stat().st_mode & 0o777 == 0o600
+    again = RUN.invoke(app, ["apply", path])
+    assert again.exit_code == 0
+    assert again.stdout.count("1 (unchanged)") == 2
+    refused = RUN.invoke(app, ["apply", str(write_model(tmp_path, spoil)), "--json"])
+    assert refused.exit_code == 3
+    assert len(json.loads(refused.stdout)["faults"]) == 2
+    assert {site: head.version for site, head in read_heads(kafka).items()} == {"east": 1, "west": 1}
