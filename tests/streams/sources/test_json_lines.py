@@ -1,5 +1,6 @@
 """JSON lines become readings and events; garbage is rejected with its line and reason, and the rest goes on."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from schemas.settings import KafkaSettings
 from streams.sources.batching import BatchWriter
 from streams.sources.catalog import Catalog
 from streams.sources.json_lines import LineSender
-from streams.sources.rejects import Reject, Rejects
+from streams.sources.rejects import Rejects
 from tests.streams.sources import sites
 
 NOON_MS = 1_714_564_800_000
@@ -114,14 +115,17 @@ GARBAGE: list[tuple[str | bytes, str]] = [
 def test_garbage_is_rejected_and_the_rest_goes_on(kafka: KafkaSettings, tmp_path: Path) -> None:
     """Every unusable line has its number and a reason; the good lines between them are all sent."""
     sites.topics(kafka)
-    work = sender(kafka, tmp_path)
-    kept: list[Reject] = []
-    work._rejects.add = kept.append  # type: ignore[method-assign]  the first 20 are not enough here
+    work = sender(kafka, tmp_path / "model")
+    work._rejects.path = tmp_path / "lines.rejected.csv"
     lines = [line if isinstance(line, bytes) else line.encode() for line, _ in GARBAGE]
     result = work.run(line for bad in lines for line in (bad, GOOD.encode()))
 
-    assert [(reject.file, reject.line) for reject in kept] == [("-", 1 + 2 * number) for number in range(len(GARBAGE))]
-    for reject, (_, word) in zip(kept, GARBAGE, strict=True):
-        assert word in reject.reason
+    work._rejects.close()
+    with work._rejects.path.open(encoding="utf-8", newline="") as file:
+        kept = list(csv.DictReader(file))
+
+    assert [(row["file"], int(row["line"])) for row in kept] == [("-", 1 + 2 * n) for n in range(len(GARBAGE))]
+    for row, (_, word) in zip(kept, GARBAGE, strict=True):
+        assert word in row["reason"]
     assert (result.lines, result.rejected, result.readings) == (2 * len(GARBAGE), len(GARBAGE), len(GARBAGE))
     assert len(sites.readings(kafka)) == len(GARBAGE)
