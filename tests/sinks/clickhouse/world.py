@@ -51,7 +51,7 @@ class World:
         self.alerts: list[tuple[Any, ...]] = []
         self._round = 0
         self._sequence = {(kind, p): 0 for kind in ("ledger", "alerts") for p in (0, 1)}
-        self._producer = Producer(client_config(settings.kafka, transactional_id=f"{settings.kafka.prefix}world"))
+        self._producer = Producer(client_config(settings.kafka, transactional_id=f"{settings.kafka.prefix}world", log_level=0))
         self._producer.init_transactions(30)
 
     def grow(self, rounds: int = 1) -> None:
