@@ -203,9 +203,7 @@ class Simulator:
     def _count(self, spans: dict[str, Spans], number: int, minutes: int) -> tuple[Ints, State]:
         """Counts of all registers at the quarter-hours of a date, and the state at the beginning of its minutes."""
         begin_s = number * DAY_S
-        levels = {
-            name: spans[name].matrix(count, begin_s, GRID_S, minutes) for name, count in columns().items()
-        }
+        levels = {name: spans[name].matrix(count, begin_s, GRID_S, minutes) for name, count in columns().items()}
         state = self._meters.state(levels, self.world.plant(number), np.arange(minutes))
         flow = state.register_flow.reshape(-1, QUARTER_S // GRID_S, state.register_flow.shape[1]).sum(axis=1) * GRID_S
         return self._counted + np.cumsum(flow, axis=0), state
