@@ -1,13 +1,14 @@
-"""The decoder of output rows: ledger, gauges, verdicts from Avro bytes to columns, every read checked, no Python object per row.
+"""The decoder of output rows: ledger, gauges, verdicts from Avro bytes to columns, every read checked.
 
-These contracts have one shape: topic, partition, sequence, sites (array of text), rows (array of records), and every field of a row is an int, a
-long or an enum: one zigzag varint. So one kernel serves all; what differs, the number of fields and the range of each, comes from the contract.
-`schemas.codec.read` decodes the same messages slowly and is the oracle in tests: both accept the same bytes and give the same values.
+These contracts have one shape: topic, partition, sequence, sites (array of text), rows (array of records), and
+every field of a row is an int, a long or an enum: one zigzag varint. So one kernel serves all; what differs,
+the number of fields and the range of each, comes from the contract. `schemas.codec.read` decodes the same
+messages slowly and is the oracle in tests: both accept the same bytes and give the same values.
 """
 
 import dataclasses
 import functools
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import numba
 import numpy as np
@@ -67,7 +68,9 @@ class Rows:
 def shape(name: str) -> Shape:
     """The shape of a contract of `CONTRACTS`."""
     fields = cast("list[dict[str, Json]]", schema(name)["fields"])
-    record = cast("dict[str, Json]", cast("dict[str, Json]", next(f for f in fields if f["name"] == "rows")["type"])["items"])
+    record = cast(
+        "dict[str, Json]", cast("dict[str, Json]", next(f for f in fields if f["name"] == "rows")["type"])["items"]
+    )
     limits, symbols = [], {}
     rows = cast("list[dict[str, Json]]", record["fields"])
     for field in rows:
@@ -95,7 +98,7 @@ def rows_to_matrix(body: NDArray[np.uint8], limits: NDArray[np.int64]) -> tuple[
     Raises:
         DecodeError: the bytes are not such an array.
     """
-    # The first block's count is the guess; a row has at least k bytes, so a count that lies costs no more than the message.
+    # The first block's count is the guess; a row has at least k bytes, so a count that lies costs little.
     claimed, _ = _varint(body, 0, len(body))
     room = min(max(abs(int(claimed)), 1), len(body) // len(limits) + 1)
     while True:
@@ -127,7 +130,7 @@ def read_rows(name: str, message: bytes) -> Rows:
     matrix, used = rows_to_matrix(reader.data[reader.at :], limits)
     if reader.at + used != len(message):
         raise DecodeError("bytes after the end", reader.at + used)
-    if len(matrix) and not (0 <= matrix[:, 0].min() and matrix[:, 0].max() < len(sites)):
+    if len(matrix) and not (matrix[:, 0].min() >= 0 and matrix[:, 0].max() < len(sites)):
         raise DecodeError(f"a row names a site that is none of the {len(sites)} listed", reader.at)
     return Rows(topic, partition, sequence, sites, matrix)
 
@@ -184,7 +187,7 @@ _FULL: Final = -9
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _varint(data: NDArray[np.uint8], at: int, end: int) -> tuple[int, int]:
+def _varint(data: NDArray[np.uint8], at: int, end: int) -> tuple[Any, int]:
     """(value, next position or a negative status)."""
     result = np.uint64(0)
     shift = np.uint64(0)
@@ -205,7 +208,7 @@ def _varint(data: NDArray[np.uint8], at: int, end: int) -> tuple[int, int]:
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _swift_row(
     data: NDArray[np.uint8], start: int, limits: NDArray[np.int64], columns: NDArray[np.int64], row: int
-) -> int:
+) -> Any:
     """Reads one row where ten bytes a field are known to be left; next position, -1 when anything is wrong.
 
     Unsigned positions spare the compiler the test for a negative index.
@@ -233,6 +236,20 @@ def _swift_row(
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
+def _block(data: NDArray[np.uint8], start: int, end: int) -> tuple[Any, int]:
+    """(rows of the block that begins here, next position or a negative status)."""
+    count, at = _varint(data, start, end)
+    if at < 0 or count >= 0:
+        return count, at
+    if count == -9223372036854775808:
+        return count, _COUNT
+    size, at = _varint(data, at, end)  # the block's bytes: only skippers need them
+    if at >= 0 and size < 0:
+        return count, _RANGE
+    return -count, at
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _fill(data: NDArray[np.uint8], limits: NDArray[np.int64], columns: NDArray[np.int64]) -> tuple[int, int, int]:
     """(rows, next position or a negative status, where it stopped)."""
     fields, room = columns.shape
@@ -241,21 +258,9 @@ def _fill(data: NDArray[np.uint8], limits: NDArray[np.int64], columns: NDArray[n
     n = 0
     while True:
         start = at
-        count, at = _varint(data, start, end)
-        if at < 0:
+        count, at = _block(data, start, end)
+        if at < 0 or count == 0:
             return n, at, start
-        if count == 0:
-            return n, at, at
-        if count < 0:
-            if count == -9223372036854775808:
-                return n, _COUNT, start
-            count = -count
-            start = at
-            size, at = _varint(data, start, end)
-            if at < 0:
-                return n, at, start
-            if size < 0:
-                return n, _RANGE, start
         if count > (end - at) // fields:
             return n, _COUNT, at
         if n + count > room:
@@ -271,7 +276,7 @@ def _fill(data: NDArray[np.uint8], limits: NDArray[np.int64], columns: NDArray[n
         for i in range(first, n + count):
             for field in range(fields):
                 start = at
-                value, at = _varint(data, start, end)
+                value, at = _varint(data, at, end)
                 if at < 0:
                     return n, at, start
                 if value < limits[field, 0] or value > limits[field, 1]:

@@ -1,4 +1,4 @@
-"""`python -m sinks.clickhouse`: one sink with the settings of the environment, as a container runs it; SIGTERM and SIGINT stop it in order."""
+"""`python -m sinks.clickhouse`: one sink with the settings of the environment; SIGTERM and SIGINT stop it in order."""
 
 import logging
 import signal

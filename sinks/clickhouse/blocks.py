@@ -1,4 +1,4 @@
-"""What a range gives each table: a function of the bytes of its messages, of nothing else, and at most a few inserts."""
+"""What a range gives each table: a function of the bytes of its messages and of nothing else, in a few inserts."""
 
 from collections.abc import Callable, Mapping
 from typing import Final

@@ -1,7 +1,8 @@
 """The door to ClickHouse: clients from settings, and every foreign error translated into ours.
 
-clickhouse-connect repeats a request by itself only where the connection closed under it, with the same bytes and settings; an insert of ours
-carries a token, so that such a repeat changes nothing. Everything else (refused connection, 5xx, too many parts) comes here at once.
+clickhouse-connect repeats a request by itself only where the connection closed under it, with the same bytes
+and settings; an insert of ours carries a token, so that such a repeat changes nothing. Everything else (refused
+connection, 5xx, too many parts) comes here at once.
 """
 
 import contextlib
@@ -97,7 +98,7 @@ def is_near(settings: ClickHouseSettings) -> bool:
 
 @contextlib.contextmanager
 def translating(settings: ClickHouseSettings) -> Iterator[None]:
-    """Turns what clickhouse-connect, urllib3 and sockets raise inside into `ClickHouseUnavailable` or `ClickHouseRefused`."""
+    """Turns what clickhouse-connect, urllib3 and sockets raise inside into one of our two errors."""
     try:
         yield
     except ClickHouseError as error:

@@ -1,4 +1,4 @@
-"""Blocks of the tables that get few rows: alerts, episodes, rejected input, waste, vehicles, actions, heads of tasks, config records.
+"""Blocks of the tables that get few rows: alerts, episodes, rejected input, waste, vehicles, actions, heads, configs.
 
 Each message is read by `schemas.codec` into a dict; a row is what the dict says, plus where it is from.
 """
@@ -17,7 +17,19 @@ from sinks.clickhouse import model_rows
 from sinks.clickhouse.messages import Messages
 from sinks.clickhouse.native import TIME
 from sinks.clickhouse.tables import (
-    Block, Lazy, Origin, digests, enums, months_of, names, numbers, optional, ready, symbols_of, texts, usable,
+    Block,
+    Lazy,
+    Origin,
+    digests,
+    enums,
+    months_of,
+    names,
+    numbers,
+    optional,
+    ready,
+    symbols_of,
+    texts,
+    usable,
 )  # fmt: skip
 
 Unreadable = tuple[int, str]
@@ -236,7 +248,9 @@ def _clamped(time_ms: int) -> int:
 
 
 def _block(plan: Plan, contract: str, rows: Sequence[Row], content: bytes) -> Block:
-    columns = [_column(contract, name, kind, [row[field] for row in rows]) for name, (kind, field) in plan.columns.items()]
+    columns = [
+        _column(contract, name, kind, [row[field] for row in rows]) for name, (kind, field) in plan.columns.items()
+    ]
     column, field = plan.month
     months = months_of(np.array([_stored(row[field]) for row in rows])) if field else np.zeros(len(rows), np.int64)
     origin = Origin(

@@ -1,4 +1,4 @@
-"""Blocks of the tables that get millions of rows: readings, event_log, ledger, gauges, verdicts. Arrays all the way, no object per row."""
+"""Blocks of the tables that get millions of rows: readings, event_log, ledger, gauges, verdicts; no object per row."""
 
 import hashlib
 from collections.abc import Sequence
@@ -73,7 +73,7 @@ def readings(messages: Messages) -> list[Block]:
     record = chosen[batches[:, decode.M.RECORD]]
     keep = (points >= 0) & usable(times, messages.times_ms[record][batch])
     if not keep.all():
-        batch, points, times, values, qualities = (a[keep] for a in (batch, points, times, values, qualities))
+        batch, points, times, values, qualities = batch[keep], points[keep], times[keep], values[keep], qualities[keep]
     if not len(points):
         return []
     sites, site_of_batch = _texts(messages, batches, decode.M.SITE_AT)

@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.errors import Fenced, KafkaUnavailable, LogCut, LogError
 from schemas.kafka import client_config, group_name
@@ -12,6 +12,9 @@ from schemas.settings import KafkaSettings, Settings
 from schemas.topics import bare_name, topic_name
 from sinks.clickhouse.messages import Run
 from sinks.clickhouse.ranges import Place, Range
+
+Message: TypeAlias = Any
+"""A message that was consumed: it has a topic, a partition and an offset, which the binding's own types leave open."""
 
 POLL_S: Final = 0.25
 BATCH_MESSAGES: Final = 2000
@@ -53,7 +56,7 @@ def member(settings: Settings, on_error: Callable[[KafkaError], None]) -> Consum
             "auto.offset.reset": "error",
             "allow.auto.create.topics": False,
             "topic.metadata.refresh.interval.ms": 5000,
-            # Eager, and by partition number: one sink has the same partitions of every topic, and a range is never shared.
+            # Eager, and by partition number: one sink has the same partitions of every topic.
             "partition.assignment.strategy": "range",
             "session.timeout.ms": int(settings.sink.session_timeout_s * 1000),
             "heartbeat.interval.ms": int(settings.sink.session_timeout_s * 1000 / 6),
@@ -148,8 +151,8 @@ def check(message: Message, error: KafkaError) -> None:
     """
     if error.code() in (_AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
         raise LogCut(
-            f"{message.topic()} partition {message.partition()}: {error.str()}; the log does not have what the sink was to read"
-            " next. If the messages are lost, set the group's offset by hand to go on without them"
+            f"{message.topic()} partition {message.partition()}: {error.str()}; the log does not have what the sink was"
+            " to read next. If the messages are lost, set the group's offset by hand to go on without them"
         )
     if error.code() in _DENIED:
         raise LogError(f"Kafka denies: {error.str()}")
@@ -222,7 +225,9 @@ class translating:  # noqa: N801 - reads as a statement
             raise KafkaUnavailable(self._kafka.bootstrap, fault.str()) from error
 
 
-def ends(consumer: Consumer, kafka: KafkaSettings, topics: tuple[str, ...], timeout_s: float = 10.0) -> Iterator[tuple[Place, int, int]]:
+def ends(
+    consumer: Consumer, kafka: KafkaSettings, topics: tuple[str, ...], timeout_s: float = 10.0
+) -> Iterator[tuple[Place, int, int]]:
     """(place, first offset, offset after the last one that is committed) of every partition of the topics that exist.
 
     Raises:

@@ -1,7 +1,8 @@
 """Migrations: the numbered files of `tables/`, applied in order, each once, and never changed afterwards.
 
-ClickHouse has no transactional DDL: a file that was cut short is run again from its start, so every statement in it can be repeated
-(`IF NOT EXISTS`, `OR REPLACE`). What was applied is in the table `migrations`, with the sha256 of the file.
+ClickHouse has no transactional DDL: a file that was cut short is run again from its start, so every statement
+in it can be repeated (`IF NOT EXISTS`, `OR REPLACE`). What was applied is in the table `migrations`, with the
+sha256 of the file.
 """
 
 import dataclasses
@@ -23,8 +24,9 @@ _STATEMENT: Final = re.compile(r"(?:'(?:[^'\\]|\\.|'')*'|`[^`]*`|--[^\n]*|[^;])+
 _COMMENT: Final = re.compile(r"^\s*--[^\n]*\n?", re.MULTILINE)
 
 _TABLE: Final = """
-CREATE TABLE IF NOT EXISTS migrations (number UInt32, name String, sha256 String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3))
-ENGINE = ReplacingMergeTree ORDER BY number SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
+CREATE TABLE IF NOT EXISTS migrations (number UInt32, name String, sha256 String, applied_at DateTime64(3,
+'UTC') DEFAULT now64(3)) ENGINE = ReplacingMergeTree ORDER BY number SETTINGS fsync_after_insert = 1,
+fsync_part_directory = 1
 """
 
 
@@ -114,12 +116,14 @@ def _missing(client: Client, files: Sequence[Migration]) -> list[Migration]:
     done = applied(client)
     newer = sorted(set(done) - {file.number for file in files})
     if newer:
-        raise SinkError(f"the database has migration {done[newer[0]][0]}, which this release does not know: use a newer one")
+        raise SinkError(
+            f"the database has migration {done[newer[0]][0]}, which this release does not know: use a newer one"
+        )
     for file in files:
         if file.number in done and done[file.number] != (file.name, file.sha256):
             raise SinkError(
-                f"migration {file.name} was changed after it was applied (as {done[file.number][0]}): put the file back as it was"
-                " and write a further one"
+                f"migration {file.name} was changed after it was applied (as {done[file.number][0]}):"
+                " put the file back as it was and write a further one"
             )
     return [file for file in files if file.number not in done]
 

@@ -1,11 +1,12 @@
-"""Documents of the topic config as rows of the model's tables: `model_points`, `model_spaces` and so on, one for every table of a site model.
+"""Documents of the topic config as rows of the model's tables: `model_points`, `model_spaces` and so on.
 
-A row begins with the document (its sha256), the site that the document is of, and its number in the table; then the columns of
-`schemas.model.tables`. Which type a column has in ClickHouse follows from its type there, so a new column of the model needs a
-migration and nothing here. Rows are kept once by merges: a document that is published twice, or read twice, is in the tables once.
+A row begins with the document (its sha256), the site that the document is of, and its number in the table; then
+the columns of `schemas.model.tables`. Which type a column has in ClickHouse follows from its type there, so a
+new column of the model needs a migration and nothing here. Rows are kept once by merges: a document that is
+published twice, or read twice, is in the tables once.
 """
 
-import datetime
+import datetime as dt
 import functools
 import zoneinfo
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +27,7 @@ SCALE: Final = 12
 ZONES_FROM: Final = 2000
 ZONES_TO: Final = 2060
 _EXTRA: Final = {"points": (("number", "uint32"),)}
-_DAY_ZERO: Final = datetime.date(1970, 1, 1)
+_DAY_ZERO: Final = dt.date(1970, 1, 1)
 
 
 def columns_of(table: str) -> tuple[tuple[str, str], ...]:
@@ -108,7 +109,7 @@ def _integer(low: int, high: int, value: Json) -> int | None:
 
 def _days(value: Json) -> int | None:
     try:
-        days = (datetime.date.fromisoformat(str(value)) - _DAY_ZERO).days
+        days = (dt.date.fromisoformat(str(value)) - _DAY_ZERO).days
     except ValueError:
         return None
     return min(max(days, -25_567), 120_529)  # what a Date32 can hold: 1900-01-01 to 2299-12-31
@@ -138,18 +139,18 @@ _NUMBERS: Final = {"int": "Int64", "uint32": "UInt32", "sign": "Int8", "bool": "
 
 @functools.cache
 def zone_offsets(zone: str) -> tuple[tuple[int, int], ...]:
-    """(from when, milliseconds since 1970; offset from UTC, seconds) of a time zone, from `ZONES_FROM` to `ZONES_TO`; empty: unknown zone."""
+    """(from when, milliseconds since 1970; offset from UTC, seconds) of a time zone; empty: there is no such zone."""
     try:
         info = zoneinfo.ZoneInfo(zone)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         return ()
 
     def offset(second: int) -> int:
-        delta = datetime.datetime.fromtimestamp(second, info).utcoffset()
+        delta = dt.datetime.fromtimestamp(second, info).utcoffset()
         return int(delta.total_seconds()) if delta else 0
 
-    start = int(datetime.datetime(ZONES_FROM, 1, 1, tzinfo=datetime.UTC).timestamp())
-    stop = int(datetime.datetime(ZONES_TO, 1, 1, tzinfo=datetime.UTC).timestamp())
+    start = int(dt.datetime(ZONES_FROM, 1, 1, tzinfo=dt.UTC).timestamp())
+    stop = int(dt.datetime(ZONES_TO, 1, 1, tzinfo=dt.UTC).timestamp())
     week = 7 * 86_400
     found = [(0, offset(start))]  # before, as at the beginning: no event is older than 2000
     for second in range(start, stop, week):

@@ -1,8 +1,9 @@
 """ClickHouse's Native format, written from arrays: one block an insert, no Python object per row.
 
-A block is: number of columns and of rows (varints), then per column its name, its type and its values, column after column. Numbers are
-little-endian and packed, as NumPy has them. A String is a varint length and its bytes. A LowCardinality(String) is a dictionary and indices. A
-Nullable is a byte a row (1: null), then the values. Nothing here talks to a server; a column of the wrong length is a programming error.
+A block is: number of columns and of rows (varints), then per column its name, its type and its values, column
+after column. Numbers are little-endian and packed, as NumPy has them. A String is a varint length and its
+bytes. A LowCardinality(String) is a dictionary and indices. A Nullable is a byte a row (1: null), then the
+values. Nothing here talks to a server; a column of the wrong length is a programming error.
 """
 
 import dataclasses
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 TIME: Final = "DateTime64(3, 'UTC')"
 NAME: Final = "LowCardinality(String)"
 _DTYPES: Final = {
-    "UInt8": "<u1", "UInt16": "<u2", "UInt32": "<u4", "UInt64": "<u8", "Int8": "<i1", "Int16": "<i2", "Int32": "<i4", "Int64": "<i8",
+    "UInt8": "<u1", "UInt16": "<u2", "UInt32": "<u4", "UInt64": "<u8",
+    "Int8": "<i1", "Int16": "<i2", "Int32": "<i4", "Int64": "<i8",
     "Float64": "<f8", "Bool": "<u1", "Date": "<u2", "Date32": "<i4", TIME: "<i8", "DateTime('UTC')": "<u4",
 }  # fmt: skip
 _KEYS_VERSION: Final = 1  # SharedDictionariesWithAdditionalKeys, the only one that a stream may have
@@ -85,7 +87,7 @@ def decimal(name: str, scale: int, values: Sequence[int]) -> Column:
 
 def strings(name: str, values: Sequence[str | bytes]) -> Column:
     """String from Python values, for tables of few rows."""
-    parts = []
+    parts: list[bytes] = []
     for value in values:
         raw = value.encode() if isinstance(value, str) else value
         parts += (varint(len(raw)), raw)
@@ -145,7 +147,9 @@ def names(name: str, values: Sequence[str]) -> Column:
 def nullable(column: Column, nulls: NDArray[np.bool_]) -> Column:
     """Nullable(T) from a column whose null rows hold any value."""
     assert len(nulls) == column.rows
-    return dataclasses.replace(column, type=f"Nullable({column.type})", data=nulls.astype("<u1").tobytes() + column.data)
+    return dataclasses.replace(
+        column, type=f"Nullable({column.type})", data=nulls.astype("<u1").tobytes() + column.data
+    )
 
 
 def array(column: Column, lengths: NDArray[Any]) -> Column:

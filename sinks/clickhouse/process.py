@@ -18,9 +18,9 @@ _log = logging.getLogger("ganzhi.sink")
 def run(settings: Settings, stop: Callable[[], bool]) -> None:
     """Runs one sink; any number may run at the same time and share the partitions.
 
-    Kafka or ClickHouse being away is waited for, with a line in the log. When it is told to stop it finishes the range at
-    hand; where ClickHouse is away at that moment, the range stays open in the group's offsets, and the next start
-    finishes it.
+    Kafka or ClickHouse being away is waited for, with a line in the log. When it is told to stop it finishes
+    the range at hand; where ClickHouse is away at that moment, the range stays open in the group's offsets, and
+    the next start finishes it.
 
     Args:
         settings: of Kafka, ClickHouse and the sink.

@@ -1,9 +1,10 @@
-"""A range: which offsets of which partitions are inserted together; its text goes into the metadata of the group's offsets.
+"""A range: which offsets of which partitions are inserted together; its text is metadata of the group's offsets.
 
-Before a range is inserted, the sink commits the start of each of its partitions with the text of the *whole* range as metadata, in one request
-(the coordinator appends it as one batch: all of it or nothing). So whoever is given any of these partitions later can read the same messages
-again, also those of partitions that another sink has now, build the same blocks and send them under the same tokens. Two sinks that finish
-one range at the same time send the same, and ClickHouse keeps one. When the ends are committed, the metadata is empty again.
+Before a range is inserted, the sink commits the start of each of its partitions with the text of the *whole*
+range as metadata, in one request (the coordinator appends it as one batch: all of it or nothing). So whoever is
+given any of these partitions later can read the same messages again, also those of partitions that another sink
+has now, build the same blocks and send them under the same tokens. Two sinks that finish one range at the same
+time send the same, and ClickHouse keeps one. When the ends are committed, the metadata is empty again.
 """
 
 import dataclasses
@@ -15,7 +16,7 @@ from typing import Final
 from schemas.errors import SinkError
 
 ENCODER: Final = 1
-"""Number of what the sink makes of bytes: rows, columns, order. Change it with any change of a block's layout or content."""
+"""Number of what the sink makes of bytes; change it with any change of a block's rows, columns or order."""
 
 TEXT_BYTES_MAX: Final = 4000
 """The broker refuses metadata over 4096 bytes (offset.metadata.max.bytes)."""
@@ -72,8 +73,8 @@ def parse(text: str) -> Range:
     found = _TEXT.fullmatch(text)
     if found is None:
         raise SinkError(
-            f"the group's offsets carry metadata that this release cannot read ({text[:80]!r}): another program uses the"
-            " group, or another release of ganzhi left a range open; let that release finish it"
+            f"the group's offsets carry metadata that this release cannot read ({text[:80]!r}): another program uses"
+            " the group, or another release of ganzhi left a range open; let that release finish it"
         )
     spans = {}
     try:

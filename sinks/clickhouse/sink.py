@@ -2,15 +2,16 @@
 
 A range goes through three steps, and a crash between any two of them loses and doubles nothing:
 
-1. commit the *start* of every partition of the range, with the whole range as metadata: from here on, whoever is given one of these partitions
-   finishes this range first, message for message;
+1. commit the *start* of every partition of the range, with the whole range as metadata: from here on, whoever
+   is given one of these partitions finishes this range first, message for message;
 2. insert one block into each table, under a token that names the range, the encoder, the table and the messages;
 3. commit the *ends*, without metadata.
 
-One block per table over all partitions, rather than one per partition, because an insert costs 16 ms of the server's CPU whatever its size: with
-four partitions of eleven topics it is some 5 inserts in two seconds and not 60. The price is that partitions of one open range can come to
-different sinks. That is why the metadata holds the whole range, and why reading it again does not need the partitions to be one's own: both
-sinks build the same blocks and send the same tokens, and each commits the ends of what it has.
+One block per table over all partitions, rather than one per partition, because an insert costs 16 ms of the
+server's CPU whatever its size: with four partitions of eleven topics it is some 5 inserts in two seconds and
+not 60. The price is that partitions of one open range can come to different sinks. That is why the metadata
+holds the whole range, and why reading it again does not need the partitions to be one's own: both sinks build
+the same blocks and send the same tokens, and each commits the ends of what it has.
 """
 
 import logging
@@ -31,8 +32,8 @@ from sinks.clickhouse.ranges import ENCODER, Place, Range, cut, distinct
 from sinks.clickhouse.writer import Writer
 
 TRUST_TOKENS_MS: Final = 20 * 60_000
-"""A range that was opened longer ago is asked for before it is inserted again: the deduplication window of a table is 10,000 blocks,
-hours of flushing every two seconds, but a backfill of many months uses it up faster."""
+"""A range that was opened longer ago is asked for before it is inserted again: the deduplication window of a table is
+10,000 blocks, hours of flushing every two seconds, but a backfill of many months uses it up faster."""
 
 ROW_BYTES: Final = 8
 """Smallest usual size of a row in a message: what bounds the rows of a range before anything is decoded."""
@@ -40,11 +41,11 @@ ROW_BYTES: Final = 8
 _log = logging.getLogger("ganzhi.sink")
 
 
-class _Moved(Exception):  # noqa: N818 - a signal, not an error
+class _Moved(Exception):
     """The group has taken the partitions away, or is about to."""
 
 
-class _Stopped(Exception):  # noqa: N818 - likewise
+class _Stopped(Exception):
     """The process was asked to stop while it waited for ClickHouse; the range stays open for the next start."""
 
 
@@ -83,7 +84,9 @@ class Sink:
         self._consumer = log.member(self._settings, self._on_error)
         try:
             wanted = [topic_name(self._settings.kafka, topic) for topic in TOPICS]
-            self._consumer.subscribe(wanted, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
+            self._consumer.subscribe(
+                wanted, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
+            )
             while not self._stop():
                 self._step()
             self._last_flush()
@@ -169,7 +172,10 @@ class Sink:
         self._bytes = 0
         self._flush_at = time.monotonic() + self._settings.sink.flush_interval_s
         self._member.assign(
-            [TopicPartition(topic_name(kafka, topic), partition, offset) for (topic, partition), offset in positions.items()]
+            [
+                TopicPartition(topic_name(kafka, topic), partition, offset)
+                for (topic, partition), offset in positions.items()
+            ]
         )
         self._member.resume(self._member.assignment())
         self._paused = False
@@ -198,7 +204,7 @@ class Sink:
     def _take(self) -> None:
         epoch = self._epoch
         timeout_s = min(max(self._flush_at - time.monotonic(), 0.01), log.POLL_S) if self._mine else log.POLL_S
-        messages = self._member.consume(log.BATCH_MESSAGES, timeout_s)
+        messages: list[log.Message] = self._member.consume(log.BATCH_MESSAGES, timeout_s)
         if self._epoch != epoch:
             return  # they belong to the assignment of before; none of the new one is fetched yet
         for message in messages:
@@ -271,7 +277,7 @@ class Sink:
             self._paused = True
         until = time.monotonic() + seconds
         while True:
-            message = self._member.poll(min(max(until - time.monotonic(), 0), log.POLL_S))
+            message: log.Message = self._member.poll(min(max(until - time.monotonic(), 0), log.POLL_S))
             if self._epoch != epoch:
                 raise _Moved
             if message is not None and message.error() is None:

@@ -1,4 +1,4 @@
-"""A block for a table: its columns, which of them say where a row is from, and its name for ClickHouse's deduplication."""
+"""A block for a table: its columns, and which of them say where a row is from."""
 
 import dataclasses
 import functools
@@ -19,8 +19,8 @@ TIME_MIN_MS: Final = 946_684_800_000
 """2000-01-01. A worker rejects what is older, and so no table but event_log and rejected has it."""
 
 AHEAD_MAX_MS: Final = 86_400_000
-"""What claims to be further ahead of the log's clock is in event_log and rejected only: a month of parts for every such time
-would let one sender fill the server with parts."""
+"""What claims to be further ahead of the log's clock is in event_log and rejected only: a part for every such month would let
+one sender fill the server with parts."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +125,7 @@ def ranked(values: Sequence[Any]) -> tuple[list[Any], NDArray[np.int64]]:
 
 @functools.cache
 def enums(contract: str) -> dict[str, str]:
-    """ClickHouse types of the enums of a contract, by the name that they have there; the numbers are those on the wire."""
+    """ClickHouse types of the enums of a contract, by their names there; the numbers are those on the wire."""
     found: dict[str, str] = {}
 
     def walk(node: Json) -> None:
@@ -150,7 +150,7 @@ def symbols_of(kind: str) -> dict[str, int]:
 
 
 def months_of(times_ms: NDArray[np.int64]) -> NDArray[np.int64]:
-    """yyyymm of times, as ClickHouse's toYYYYMM in UTC has it."""
+    """Yyyymm of times, as ClickHouse's toYYYYMM in UTC has it."""
     months = times_ms.astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64)
     return (1970 + months // 12) * 100 + months % 12 + 1
 

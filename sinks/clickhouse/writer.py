@@ -1,8 +1,9 @@
 """Inserts: one Native block each, under its token, again and again until the server has it.
 
-A block that is sent twice under one token is kept once, with everything that materialized views made of it, as long as the table has not
-had ten thousand other blocks since. Where that may have happened (a range that was opened long ago, or by another encoder), the server is
-asked first what it has, month by month, because a month's part is what ClickHouse writes as one.
+A block that is sent twice under one token is kept once, with everything that materialized views made of it, as
+long as the table has not had ten thousand other blocks since. Where that may have happened (a range that was
+opened long ago, or by another encoder), the server is asked first what it has, month by month, because a
+month's part is what ClickHouse writes as one.
 """
 
 import logging
@@ -141,8 +142,12 @@ class Writer:
 
     def _months_there(self, table: str, origin: Origin, place: Sequence[Any], low: int, high: int) -> list[int]:
         *names, counter = origin.columns
-        conditions = [f"{name} = {{p{i}:{'String' if isinstance(v, str) else 'UInt64'}}}" for i, (name, v) in enumerate(zip(names, place, strict=True))]
-        query = f"SELECT DISTINCT {origin.month} FROM {table} WHERE {' AND '.join(conditions)} AND {counter} BETWEEN {{low:UInt64}} AND {{high:UInt64}}"
+        conditions = [
+            f"{name} = {{p{i}:{'String' if isinstance(v, str) else 'UInt64'}}}"
+            for i, (name, v) in enumerate(zip(names, place, strict=True))
+        ]
+        conditions.append(f"{counter} BETWEEN {{low:UInt64}} AND {{high:UInt64}}")
+        query = f"SELECT DISTINCT {origin.month} FROM {table} WHERE {' AND '.join(conditions)}"
         parameters = {f"p{i}": value for i, value in enumerate(place)} | {"low": low, "high": high}
         with translating(self._settings):
             return [int(row[0]) for row in self._connected().query(query, parameters=parameters).result_rows]
