@@ -160,7 +160,7 @@ def _consume(consumer: Consumer, kafka: KafkaSettings) -> list[Any]:
     """The next messages, waiting at most TIMEOUT_S; empty at the end of the partition."""
     for _ in range(int(TIMEOUT_S / 0.2)):
         found = consumer.consume(SLAB_MESSAGES, 0.2)
-        faults = [m.error() for m in found if m.error() is not None]
+        faults = [fault for fault in (m.error() for m in found) if fault is not None]
         real = [fault for fault in faults if fault.code() != _END]
         if real:
             raise KafkaUnavailable(kafka.bootstrap, real[0].str())

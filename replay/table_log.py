@@ -33,12 +33,13 @@ class TableHistory:
 
     def __init__(self, clickhouse: ClickHouseSettings) -> None:
         self.name = "event_log"
+        self._settings = clickhouse
         self._client = reader(clickhouse)
         self._document = remember(self._fetch)
 
     def positions(self) -> dict[Task, Position]:
         """The newest position of every task whose messages are all in the archive."""
-        with translating():
+        with translating(self._settings):
             rows = self._client.query(
                 "SELECT h.topic, h.partition, h.tasks_offset, any(h.position), any(h.engine), any(toUnixTimestamp64Milli(h.clock)),"
                 " groupUniqArray((toString(h.stream), h.sequence, hex(h.head))) FROM chain_heads AS h"
@@ -59,7 +60,7 @@ class TableHistory:
         at = 0
         while at < end:
             stop = min(end, at + SLAB_MESSAGES)
-            with translating():
+            with translating(self._settings):
                 columns: Any = self._client.query(
                     "SELECT offset, toUnixTimestamp64Milli(timestamp), nulls, key, value FROM event_log"
                     " WHERE topic = {topic:String} AND partition = {partition:UInt32} AND offset >= {low:UInt64} AND offset < {high:UInt64}"
@@ -91,7 +92,7 @@ class TableHistory:
     def published(self, task: Task, stream: str) -> Iterator[dict[str, object]]:
         """From the table of the stream."""
         table, columns = _TABLES[stream]
-        with translating():
+        with translating(self._settings):
             result = self._client.query(
                 f"SELECT {columns} FROM {table} WHERE topic = {{topic:String}} AND partition = {{partition:UInt32}} ORDER BY sequence",
                 parameters={"topic": task[0], "partition": task[1]},
@@ -100,7 +101,7 @@ class TableHistory:
             yield dict(zip(result.column_names, row, strict=True))
 
     def _fetch(self, sha256: bytes) -> bytes:
-        with translating():
+        with translating(self._settings):
             rows = self._client.query(
                 "SELECT value FROM event_log WHERE topic = 'config' AND key = {key:String} LIMIT 1",
                 parameters={"key": sha256.hex()},

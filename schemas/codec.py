@@ -12,7 +12,7 @@ import io
 import json
 from collections.abc import Mapping
 from importlib import resources
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import fastavro
 import fastavro.schema
@@ -59,7 +59,7 @@ def _names() -> dict[bytes, str]:
 
 
 @functools.cache
-def _parsed(name: str) -> object:
+def _parsed(name: str) -> Any:
     return fastavro.parse_schema(schema(name))
 
 

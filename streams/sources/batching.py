@@ -167,6 +167,14 @@ class BatchWriter:
             self._send_pending(key)
         self._produce(topic, partition, None, write("tick", {"clock_ms": clock_ms}))
 
+    def raw(self, topic: str, partition: int, key: bytes, value: bytes) -> None:
+        """Sends a message as it is: input that was rejected once, and may be good now.
+
+        Raises:
+            LogError: the broker refused something, now or earlier.
+        """
+        self._produce(topic, partition, key or None, value)
+
     def partition(self, site: str) -> int:
         """The partition of a site in every input topic.
 

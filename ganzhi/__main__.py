@@ -1,0 +1,5 @@
+"""`python -m ganzhi` is `ganzhi`."""
+
+from ganzhi.cli import main
+
+main()

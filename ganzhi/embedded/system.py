@@ -1,0 +1,161 @@
+"""The whole system of a profile: the embedded stack, its topics and tables, workers and a sink, kept running.
+
+Workers and sink are the same processes that run elsewhere (`ganzhi worker`, `ganzhi sink`), as children that end with
+this one. One that ends by itself is started again, with a pause that grows while it keeps failing.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Literal, Self
+
+from ganzhi.embedded.children import Child
+from ganzhi.embedded.progress import Report
+from ganzhi.embedded.stack import Ports, Stack
+from schemas.errors import ChildDied
+from schemas.settings import Settings, load
+from sinks.clickhouse.migrate import migrate
+from streams.kafka_admin import create_missing
+
+PAUSE_MAX_S: Final = 10.0
+STEADY_S: Final = 30.0
+"""A child that ran for so long begins again with the shortest pause."""
+
+Notice = Callable[[str], None]
+
+
+def _quiet(sentence: str) -> None:
+    del sentence
+
+
+class _Kept:
+    """A child that is started again when it ends."""
+
+    def __init__(self, name: str, arguments: list[str], folder: Path, env: dict[str, str]) -> None:
+        self.name = name
+        self.restarts = 0
+        self._arguments = arguments
+        self._log = folder / f"{name}.log"
+        self._env = env
+        self._pause_s = 0.2
+        self._next_s = 0.0
+        self.child: Child | None = None
+        self.start()
+
+    def start(self) -> None:
+        self._started_s = time.monotonic()
+        self.child = Child(self.name, [sys.executable, "-m", "ganzhi", *self._arguments], self._log, env=self._env)
+
+    def keep(self) -> bool:
+        """Starts it again if it has ended and its pause is over; True when it did."""
+        now_s = time.monotonic()
+        if self.child is not None and self.child.alive():
+            return False
+        if self.child is not None:
+            steady = now_s - self._started_s > STEADY_S
+            self._pause_s = 0.2 if steady else min(self._pause_s * 2, PAUSE_MAX_S)
+            self._next_s = now_s + self._pause_s
+            self.child = None
+        if now_s < self._next_s:
+            return False
+        self.restarts += 1
+        self.start()
+        return True
+
+
+class System:
+    """Everything that a profile needs to run, up inside a `with`.
+
+    Args:
+        profile: whose data.
+        wipe: remove the profile's data first.
+        workers: how many worker processes share the partitions.
+        ports: as for `Stack`.
+        report: told how far fetching is.
+
+    Attributes:
+        stack: Kafka and ClickHouse.
+        settings: how to reach them; there once started.
+    """
+
+    settings: Settings
+
+    def __init__(
+        self,
+        profile: str = "default",
+        *,
+        wipe: bool = False,
+        workers: int = 1,
+        ports: Ports | Literal["free"] | None = None,
+        report: Report | None = None,
+    ) -> None:
+        self.profile = profile
+        self.workers = workers
+        self.stack = Stack(profile, wipe=wipe, ports=ports, report=report)
+        self._kept: list[_Kept] = []
+
+    def start(self) -> None:
+        """Starts the stack, makes topics and tables, starts workers and sink; leaves nothing running when that fails.
+
+        Raises:
+            GanzhiError: as `Stack.start`, `create_missing` and `migrate` do.
+        """
+        self.stack.start()
+        try:
+            self.settings = load(profile=self.profile)
+            create_missing(self.settings.kafka)
+            migrate(self.settings.clickhouse)
+            env = {**os.environ, "GANZHI_PROFILE": self.profile}
+            folder = self.stack.folder / "logs"
+            folder.mkdir(exist_ok=True)
+            for number in range(self.workers):
+                member = {**env, "GANZHI_WORKER__INSTANCE": f"{self.profile}-{number}"}
+                self._kept.append(_Kept(f"worker-{number}", ["worker"], folder, member))
+            self._kept.append(_Kept("sink", ["sink"], folder, env))
+        except BaseException:
+            self.stop()
+            raise
+
+    def keep(self, notice: Notice = _quiet) -> None:
+        """Looks after the children; to be called several times a second.
+
+        Raises:
+            ChildDied: Kafka or ClickHouse has ended.
+        """
+        self.stack.check()
+        for kept in self._kept:
+            if kept.keep():
+                notice(kept.name)
+
+    def child(self, name: str) -> Child:
+        """The running child of a name (worker-0, sink).
+
+        Raises:
+            ChildDied: it is not running just now.
+        """
+        for kept in self._kept:
+            if kept.name == name and kept.child is not None:
+                return kept.child
+        raise ChildDied(name, 0)
+
+    def stop(self) -> None:
+        """Stops workers, then the sink, then the stack."""
+        try:
+            for kept in self._kept:
+                if kept.child is not None:
+                    kept.child.stop()
+            self._kept.clear()
+        finally:
+            self.stack.stop()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
