@@ -59,7 +59,7 @@ def test_check_of_nothing_is_a_fault(tmp_path: Path) -> None:
 def test_apply_publishes_and_says_what_changed(
     kafka: KafkaSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first apply makes topics, a key and version 1; the second says that nothing changed; a wrong one writes nothing."""
+    """The first apply makes topics, key and version 1, a second says that nothing changed, a wrong one writes none."""
     monkeypatch.setenv("GANZHI_KAFKA__BOOTSTRAP", kafka.bootstrap)
     monkeypatch.setenv("GANZHI_KAFKA__PREFIX", kafka.prefix)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))

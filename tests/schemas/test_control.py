@@ -66,6 +66,30 @@ def test_unsigned_and_foreign_signatures_are_refused() -> None:
         )
 
 
+def test_another_encoding_of_the_same_fields_is_refused() -> None:
+    """An array may be cut into blocks at will in Avro; a signed fact has one encoding, so that a repeat can be told."""
+    registers = [
+        {"point": point, "final": None, "initial": 1, "numerator": None, "denominator": None, "span": None}
+        for point in (3, 4)
+    ]
+    fact = {
+        "site": "e",
+        "event_id": "e",
+        "meter": "M",
+        "kind": "reset",
+        "at_ms": 5,
+        "registers": registers,
+        "comment": "",
+    }
+    message = control.sign("meter_fact", fact, KEY)
+    block = bytes([4, *(6, 0, 2, 2, 0, 0, 0), *(8, 0, 2, 2, 0, 0, 0), 0])
+    cut = message.replace(block, bytes([2, *block[1:8], 2, *block[8:]]))
+    assert cut != message
+    assert read("meter_fact", cut) == read("meter_fact", message)
+    with pytest.raises(SignatureError, match="not encoded as it was signed"):
+        control.verify("meter_fact", cut, KEYS)
+
+
 def test_the_chain_has_no_hole_no_repeat_and_no_fork() -> None:
     """A config record follows exactly the version and document before it."""
     second = read("config_record", control.config_record("east", 2, b"d" * 32, b"e" * 32, KEY))

@@ -199,6 +199,11 @@ def test_yaml_words_stay_text(tmp_path: Path) -> None:
     assert model.rows("sites").columns["id"] == ["no", "007", "1.50"]
 
 
+def test_a_node_is_supplied_by_its_own_point(tmp_path: Path) -> None:
+    """A node that is named like its main meter has that meter with +: no circle."""
+    assert faults_of(write_model(tmp_path, lambda model: model["balance"][0].update(node="e-main"))) == []
+
+
 def test_circles_are_found_without_recursion() -> None:
     """A chain of 50,000 nodes that closes is one circle; a tree of as many has none."""
     chain = {str(number): [str(number + 1)] for number in range(50_000)}
