@@ -4,6 +4,7 @@ Each message is read by `schemas.codec` into a dict; a row is what the dict says
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -339,12 +340,12 @@ def documents(messages: Messages) -> tuple[list[Block], list[Unreadable]]:
         if value is None:
             continue  # a deletion; event_log has it
         try:
-            document = Document.parse(value, key)
+            document = Document.parse(value, bytes.fromhex((key or b"").decode("ascii")))
             found[document.sha256] = document
             model_rows.blocks([document])
         except (ContractError, TypeError, ValueError, AttributeError, KeyError) as error:
             unreadable.append((i, f"document: {error}"))
-            found.pop(key or b"", None)
+            found.pop(hashlib.sha256(value).digest(), None)
     blocks = model_rows.blocks(found[name] for name in sorted(found))
     return [
         Block(table, [ready(column) for column in columns], np.arange(columns[0].rows), messages.digest, None)

@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from schemas.codec import Json
+from schemas.model.build import POINT_COLUMNS
 from schemas.model.document import Document
 from schemas.model.tables import LIST_TYPES, TABLES
 from sinks.clickhouse import native
@@ -26,7 +27,7 @@ SCALE: Final = 12
 
 ZONES_FROM: Final = 2000
 ZONES_TO: Final = 2060
-_EXTRA: Final = {"points": (("number", "uint32"),)}
+_EXTRA: Final = {"points": (("number", "uint32"), *((name, "text") for name in POINT_COLUMNS if name != "number"))}
 _DAY_ZERO: Final = dt.date(1970, 1, 1)
 
 

@@ -19,8 +19,8 @@ TIME_MIN_MS: Final = 946_684_800_000
 """2000-01-01. A worker rejects what is older, and so no table but event_log and rejected has it."""
 
 AHEAD_MAX_MS: Final = 86_400_000
-"""What claims to be further ahead of the log's clock is in event_log and rejected only: a part for every such month would let
-one sender fill the server with parts."""
+"""What claims to be further ahead of the log's clock is in event_log and rejected only: a part for every such month would
+let one sender fill the server with parts."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -207,7 +207,13 @@ CREATE TABLE IF NOT EXISTS model_points
     valid_from Nullable(Date32),
     valid_to Nullable(Date32),
     source String,
-    number Nullable(UInt32)
+    number Nullable(UInt32),
+    topic String,
+    station String,
+    bin String,
+    vehicle String,
+    waste_class String,
+    measure String
 )
 ENGINE = ReplacingMergeTree
 ORDER BY (document, row)

@@ -28,7 +28,7 @@ FROM
         arrayMap(m -> toUInt8OrZero(m), t.months) AS months,
         ifNull(t.valid_from, toDate32('1900-01-01')) AS since,
         ifNull(t.valid_to, toDate32('2299-12-31')) AS until,
-        (t.site != '') = (max(t.site != '') OVER (PARTITION BY t.model_site, t.medium)) AS applies
+        (t.site != '') = (max(t.site != '') OVER (PARTITION BY t.model_site, t.medium, t.component)) AS applies
     FROM tariffs AS t
     LEFT JOIN media AS m ON m.medium = t.medium
     INNER JOIN units AS u ON u.unit = if(t.unit = '', m.price_unit, t.unit)
@@ -63,7 +63,7 @@ SELECT s.id AS site, toDate32OrNull(c.date) AS day, c.kind AS kind
 FROM sites AS s
 INNER JOIN (SELECT model_site, id, toString(date) AS date, kind FROM calendars) AS c ON c.model_site = s.model_site AND c.id = s.calendar;
 
--- Cost of an hour of a point, yuan; NULL where no energy price is known for the hour.
+-- Cost of an hour of a point, yuan; NULL where no price is known for the hour, as in schemas/prices.py.
 CREATE OR REPLACE VIEW cost_hourly AS
 SELECT
     site,
@@ -74,7 +74,7 @@ SELECT
     local_hour,
     any(h.quantity) AS quantity,
     groupUniqArrayIf((h.component, h.price_row, h.price), h.priced) AS prices,
-    if(arrayExists(p -> p.1 = 'energy', prices), arraySum(p -> p.3, prices) * quantity, NULL) AS cost
+    if(empty(prices), NULL, arraySum(p -> p.3, prices) * quantity) AS cost
 FROM
 (
     SELECT
@@ -136,7 +136,7 @@ LEFT JOIN
     WHERE f.value IS NOT NULL
 ) AS f ON f.model_site = m.site AND f.medium = m.medium AND f.year = toYear(m.month);
 
--- What each part of an episode cost, yuan; NULL where no energy price is known.
+-- What each part of an episode cost, yuan; NULL where no price is known.
 CREATE OR REPLACE VIEW episode_part_costs AS
 SELECT
     site,
@@ -147,7 +147,7 @@ SELECT
     any(h.medium) AS medium,
     any(h.quantity) AS quantity,
     groupUniqArrayIf((h.component, h.price_row, h.price), h.priced) AS prices,
-    if(arrayExists(p -> p.1 = 'energy', prices), arraySum(p -> p.3, prices) * quantity, NULL) AS cost
+    if(empty(prices), NULL, arraySum(p -> p.3, prices) * quantity) AS cost
 FROM
 (
     SELECT
