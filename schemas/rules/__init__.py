@@ -1,5 +1,6 @@
 """Rule packs: from YAML and expressions to programs for the kernel and the instances they run on.
 
-`language` parses, `compile` makes programs of `program`'s instructions, `schedules` makes boundaries of calendars,
-`instances` binds roles to points.
+`reading` reads pack files with their lines, `format` says what may be written, `pack` checks. `language` parses expressions,
+`quantities` knows dimensions and steps, `compile` makes programs of `program`'s instructions, `evaluate` is what they mean.
+`schedules` makes boundaries of calendars, `subjects` knows whose points are whose, `instances` binds rules to them.
 """

@@ -7,6 +7,7 @@ so state survives a new variant.
 
 import dataclasses
 import datetime as dt
+import functools
 import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -52,8 +53,16 @@ class Parsed:
     pack: int
     path: tuple[str | int, ...]
 
+    @functools.cached_property
+    def defaults(self) -> Settings:
+        """What holds without overrides."""
+        params = tuple(sorted(self.rule.params.items()))
+        return Settings(params, self.rule.for_ms, self.rule.keep_ms, self.rule.severity)
+
     def settings(self, subject: Subject, view: SiteView) -> Settings | None:
         """What holds for a subject; None where an override disables the rule."""
+        if not self.overrides:
+            return self.defaults
         params = dict(self.rule.params)
         found = Settings((), self.rule.for_ms, self.rule.keep_ms, self.rule.severity)
         enabled = True
@@ -259,7 +268,7 @@ class Binder:
             parsed.path,
             settings,
             calendar,
-            tuple((name, slots[name].quantity) for name in rule.roles if name in slots),
+            tuple((name, id(slots[name].quantity)) for name in rule.roles if name in slots),
             tuple(slots[name].interval_ms for name in sorted(parsed.timed) if name in slots),
         )
         if key not in self._variants:

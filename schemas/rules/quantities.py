@@ -4,6 +4,7 @@ The base of a dimension is the one of `schemas.units`; time is counted in second
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterable
 from fractions import Fraction
 from typing import Final
@@ -70,8 +71,9 @@ def literal(number: Number) -> tuple[Fraction, Dimension]:
     return number.value * unit.ratio * _base(unit.dimension), dimension(unit.dimension)
 
 
+@functools.cache
 def of_point(kind: str, unit_name: str) -> Quantity:
-    """Quantity of a point's live value.
+    """Quantity of a point's live value; the same object for the same kind and unit.
 
     Raises:
         UnitError: unknown unit or kind, or they do not fit each other.
@@ -99,7 +101,12 @@ def describe(what: Dimension) -> str:
 
 def mixed(quantities: Iterable[Quantity]) -> bool:
     """Whether values cannot be added up as integers: they differ in dimension or step."""
-    return len({(quantity.dimension, quantity.step) for quantity in quantities}) > 1
+    first: Quantity | None = None
+    for quantity in quantities:
+        first = first or quantity
+        if quantity is not first and (quantity.dimension, quantity.step) != (first.dimension, first.step):
+            return True
+    return False
 
 
 def _power(name: str, power: int) -> str:

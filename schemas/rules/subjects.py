@@ -59,6 +59,7 @@ class SiteView:
         self._buildings = self._table(document, "buildings")
         self._site_row = self._table(document, "sites").get(document.site, {})
         self._point_rows = self._table(document, "points")
+        self._subjects: dict[str, list[Subject]] = {}
         self.points: dict[str, Point] = {}
         self._owned: dict[tuple[str, str, str], list[Point]] = {}
         for id_, row in self._point_rows.items():
@@ -71,15 +72,13 @@ class SiteView:
 
     def subjects(self, each: Each) -> Iterator[Subject]:
         """What a rule selects, in the order of ids."""
-        rows = self._point_rows if each.sort == "point" else self._rows[each.sort]
+        sort, lacks = each.sort, each.lacks
         wanted, tags, not_tags = set(each.kinds), set(each.tags), set(each.not_tags)
-        for id_ in sorted(rows):
-            kinds = self._kinds(each.sort, rows[id_])
-            if wanted and wanted.isdisjoint(kinds):
+        for subject in self._all(sort):
+            if wanted and wanted.isdisjoint(subject.kinds):
                 continue
-            subject = Subject(each.sort, id_, kinds, self._tags(each.sort, id_, rows[id_]))
             fits = tags <= subject.tags and not_tags.isdisjoint(subject.tags)
-            if fits and not self.has(subject, each.lacks):
+            if fits and not (lacks and self.has(subject, lacks)):
                 yield subject
 
     def bind(self, subject: Subject, binding: Binding, topic: str) -> tuple[tuple[str, str], list[Point]]:
@@ -121,6 +120,16 @@ class SiteView:
             if calendar:
                 return str(calendar)
         return str(self._site_row.get("calendar") or "")
+
+    def _all(self, sort: str) -> list[Subject]:
+        """Everything of a sort, by id; made once."""
+        if sort not in self._subjects:
+            rows = self._point_rows if sort == "point" else self._rows[sort]
+            self._subjects[sort] = [
+                Subject(sort, id_, self._kinds(sort, rows[id_]), self._tags(sort, id_, rows[id_]))
+                for id_ in sorted(rows)
+            ]
+        return self._subjects[sort]
 
     def _table(self, document: Document, name: str) -> dict[str, Row]:
         table = document.table(name)
@@ -164,9 +173,10 @@ class SiteView:
     def _of(self, owner: tuple[str, str], binding: Binding, topic: str) -> list[Point]:
         for role in binding.role:
             points = self._owned.get((*owner, role), [])
-            found = [point for point in points if point.topic == topic and _narrow(binding, point)]
+            plain = not (binding.sub_item or binding.equip or binding.not_equip)
+            found = [point for point in points if point.topic == topic and (plain or _narrow(binding, point))]
             if found:
-                return sorted(found, key=lambda point: point.number)
+                return found if len(found) == 1 else sorted(found, key=lambda point: point.number)
         return []
 
     def has(self, subject: Subject, roles: Iterable[str]) -> bool:

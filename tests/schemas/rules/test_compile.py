@@ -104,7 +104,7 @@ _watts = _decimals.flatmap(
     )
 )
 _counts = st.integers(-20, 20).map(lambda count: (str(count), _constant(Fraction(count))))
-_factors = st.sampled_from(["2", "0.5", "3", "-1", "1.1"]).map(lambda text: (text, _constant(Fraction(text))))
+_factors = st.sampled_from(["2", "0.5", "3", "-1", "1.1", "-0.25"]).map(lambda text: (text, _constant(Fraction(text))))
 
 
 def _arithmetic(leaves: st.SearchStrategy[Number]) -> st.SearchStrategy[Number]:
@@ -259,6 +259,14 @@ def test_units_are_converted_to_the_points_own_steps() -> None:
     scope = dataclasses.replace(SCOPE, roles={"fill": of_point("gauge", "%"), "soc": of_point("gauge", "1")})
     assert compiled("fill >= 80 %", scope).code[1] == (Op.PUSH, 80_000)
     assert compiled("soc >= 80 %", scope).code[1] == (Op.PUSH, 800)
+
+
+def test_signs_survive_scaling() -> None:
+    """A negative factor turns the sign and keeps the size; nothing minus a value is the negative value."""
+    assert env(p=-30_000).run(compiled("p * -0.5 > 14 W")) is True
+    assert env(p=-30_000).run(compiled("p * -0.5 > 15 W")) is False
+    assert env(p=2000).run(compiled("0 W - p < -1 W")) is True
+    assert env(p=2000).run(compiled("p - 0 W < -1 W")) is False
 
 
 def test_ages_say_when_the_result_may_change() -> None:

@@ -264,11 +264,29 @@ def test_silence_is_counted_in_each_points_own_interval(tmp_path: Path) -> None:
         assert instances(compile_rules(east, topic)) == []  # generated points have no interval
 
 
+def test_a_slot_is_silent_by_its_slowest_point(tmp_path: Path) -> None:
+    """Several points of a role: the longest interval counts, and one that has none leaves the subject out."""
+
+    def change(tables: Tables) -> None:
+        light = next(row for row in tables["points"] if row["id"] == "e-light")
+        tables["points"] += [
+            {**light, "id": "e-slow", "interval_s": 900},
+            {**light, "id": "e-event", "space": "E1-102", "interval_s": 0},
+        ]
+
+    text = rule("Silent", "each: {space: [office]}\nroles: {x: light_power}\nexpr: age(x) > 3 * interval(x)")
+    rules = compile_rules(documents(tmp_path, text, change=change)["east"], METER_READINGS)
+    assert instances(rules) == [("Silent", "E1-101")]
+    assert rules.ages[:, 2].tolist() == [3 * 900_000 + 1]
+
+
 def test_each_topic_has_its_own_rules(tmp_path: Path) -> None:
     """A station's rule is in waste events, a vehicle's in vehicle events; points of one are not seen by the other."""
     text = rule("Full", "each: {station: any}\nroles: {fill: fill_level}\nexpr: fill >= 80 %") + rule(
         "Idle", "each: {vehicle: [electric]}\nroles: {on: ignition, v: speed}\nexpr: on and v == 0 km/h"
     )
+    # Station S1 stands in a corridor; its bins are not points of the corridor to rules about meter readings.
+    text += rule("Wrong", "each: {space: [corridor]}\nroles: {fill: fill_level}\nexpr: fill >= 80 %")
     east = documents(tmp_path, text)["east"]
     waste, vehicles = compile_rules(east, WASTE_EVENTS), compile_rules(east, VEHICLE_EVENTS)
     assert instances(waste) == [("Full", "S1"), ("Full", "S2")]
@@ -318,7 +336,7 @@ def test_rows_of_the_model_hold_at_a_date(tmp_path: Path) -> None:
 
 
 def test_arrays_are_complete_and_within_their_bounds(tmp_path: Path) -> None:
-    """With every built-in pack sizes agree, indices point somewhere, and a document that was read back gives the same."""
+    """With the built-in packs sizes agree, indices point somewhere, and a document that is read back gives the same."""
     packs = {"all.yaml": "pack: all\ninclude: [" + ", ".join(built_in_packs()) + "]\n"}
     model, faults = check_folder(
         write_model(

@@ -112,6 +112,7 @@ def test_a_fault_is_told_at_its_line(
         ("a: b: c\n", 1, "not YAML"),
         ("a: 1\na: 2\n", 2, "'a' is given twice"),
         ("pack: &x own\nrules: *x\n", 2, "alias"),
+        ("pack: " + "[" * 30 + "]" * 30, 1, "levels of lists"),
         ("- 1\n", 1, "a mapping"),
         ("", 1, "a mapping"),
         ("pack: own\ninclude: builtin/lightning\n", 2, "did you mean 'builtin/lighting'?"),
