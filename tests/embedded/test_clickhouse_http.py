@@ -16,6 +16,7 @@ import lz4.frame
 import pytest
 
 from ganzhi.embedded.clickhouse import EmbeddedClickHouse
+from ganzhi.embedded.clickhouse_server import frames
 from tests.embedded.conftest import READER_PASSWORD, WRITER_PASSWORD, Answer
 
 Curl = Callable[..., Answer]
@@ -322,8 +323,104 @@ def test_a_connection_is_kept(server: EmbeddedClickHouse) -> None:
     connection.close()
 
 
-def test_native_blocks_framing_is_refused_clearly(curl: Curl) -> None:
-    """compress=1 (ClickHouse's own frames) is not there, and the message says what is."""
-    answer = curl("/?compress=1", data=b"SELECT 1")
-    assert (answer.code, answer.status) == (48, 501)
-    assert b"Accept-Encoding" in answer.body
+def test_frames_of_clickhouse_itself(curl: Curl, database: str) -> None:
+    """compress=1 and decompress=1, which JDBC and Go drivers use: short and streamed replies, bodies, a broken body."""
+    for count in (10, 400_000):
+        answer = curl("/?compress=1", data=f"SELECT number FROM numbers({count})".encode())
+        assert b"".join(frames.unframed([answer.body])) == b"".join(b"%d\n" % n for n in range(count))
+    curl("/", data=f"CREATE TABLE {database}.z (s String) ENGINE = MergeTree ORDER BY s".encode())
+    target = f"/?decompress=1&query=INSERT+INTO+{database}.z+FORMAT+TSV"
+    body = frames.frame(b"a\n" * 100_000) + frames.frame(b"b\n")
+    assert curl(target, data=body).status == 200
+    for broken in (body[:-1], b"no frame at all, only a text that is long enough", body[:30] + bytes(20) + body[50:]):
+        assert curl(target, data=broken).code == 271
+    assert curl("/", data=f"SELECT count() FROM {database}.z".encode()).body == b"100001\n"
+    packed = curl("/?compress=1", data=b"SELECT throwIf(number = 3000000, 'in the middle') FROM numbers(9000000)")
+    assert packed.exit == 18
+    assert b"in the middle" in b"".join(frames.unframed([packed.body]))[-2000:]
+
+
+def test_the_hash_of_frames_is_the_engines(server: EmbeddedClickHouse, curl: Curl, database: str) -> None:
+    """CityHash128 of the frames in the engine's own files, of many lengths, is what stands before each of them."""
+    small = "min_bytes_for_wide_part = 1, min_compress_block_size = 1, max_compress_block_size = 3000"
+    create = f"CREATE TABLE {database}.h (s String, u UInt8) ENGINE = MergeTree ORDER BY tuple() "
+    curl(
+        "/",
+        data=f"{create} SETTINGS {small}".encode(),
+    )
+    for size in (0, 1, 5, 12, 30, 70, 130, 300, 5000):
+        insert = f"INSERT INTO {database}.h SELECT randomString({size}), 1 FROM numbers({1 + size % 7})"
+        assert curl("/", data=insert.encode()).status == 200
+    where = f"SELECT path FROM system.parts WHERE database = '{database}' AND table = 'h' AND active"
+    sizes = set()
+    for part in curl("/", data=where.encode()).body.decode().split():
+        for file in (server.folder / part).glob("*.bin"):
+            data = file.read_bytes()
+            while data:
+                size = int.from_bytes(data[17:21], "little")
+                assert frames.city_hash_128(data[16 : 16 + size]) == data[:16], (file, size)
+                sizes.add(size)
+                data = data[16 + size :]
+    assert min(sizes) < 16 < 128 < max(sizes)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "toString(number * 1000000)",
+        "repeat('x', number % 300)",
+        "toFixedString('abc', 5)",
+        "toDecimal128(number, 3)",
+        "toDateTime64(number, 3, 'UTC')",
+        "CAST(number % 2, 'Enum8(\\'a, (b\\' = 0, \\'c\\' = 1)')",
+        "if(number % 3 = 0, NULL, toString(number))",
+        "range(number % 5)",
+        "arrayMap(x -> [toString(x), ''], range(number % 4))",
+        "map('k', number, toString(number), 2)",
+        "tuple(number, 'x', [NULL, 1])",
+        "CAST((1, 'y'), 'Tuple(`a b` UInt8, c String)')",
+        "toLowCardinality(toString(number % 50))",
+        "CAST(if(number % 2, NULL, 'z'), 'LowCardinality(Nullable(String))')",
+        "[toLowCardinality(toString(number % 3))]",
+        "CAST(map('a', 'b'), 'Map(LowCardinality(String), LowCardinality(String))')",
+        "tuple(toLowCardinality('p'), toLowCardinality('q'))",
+        "toUUID('61f0c404-5cb3-11e7-907b-a6006ad3dba0')",
+        "toIPv6('::1')",
+        "[CAST((1., 2.), 'Point')]",
+        "CAST([], 'Array(LowCardinality(String))')",
+        "toIntervalDay(number)",
+        "CAST([(1, 'x')], 'Nested(a UInt8, b String)')",
+        "NULL",
+    ],
+)
+def test_native_for_newer_clients(curl: Curl, expression: str) -> None:
+    """A Go driver's client_protocol_version: block info, and a byte behind the type of every column."""
+    count = 1000
+    ask = f"SELECT {expression} AS c, toUInt8(77) AS m FROM numbers({count}) FORMAT Native".encode()
+    old = curl("/", data=ask).body
+    new = curl("/?client_protocol_version=54460", data=ask)
+    assert new.status == 200, new.body
+    info, marker = b"\x01\x00\x02\xff\xff\xff\xff\x00", b"\x01m\x05UInt8"
+    assert new.body.startswith(info + old[:5])
+    assert new.body.endswith(marker + b"\x00" + b"M" * count)
+    assert len(new.body) == len(old) + len(info) + 2
+    assert (
+        new.body.replace(marker + b"\x00", marker)[len(info) :]
+        == old[: 3 + 2 + 1 + old[5]] + b"\x00" + old[3 + 2 + 1 + old[5] :]
+    )
+
+
+def test_native_for_newer_clients_in_many_blocks(curl: Curl) -> None:
+    """Streamed results, statements that are run as a whole, empty results; a type of unknown length is refused."""
+    ask = b"SELECT toString(number) s FROM numbers(300000) FORMAT Native"
+    old, new = (curl(f"/?client_protocol_version={version}", data=ask).body for version in (54405, 54460))
+    blocks = new.count(b"\x01\x00\x02\xff\xff\xff\xff\x00\x01")
+    assert blocks > 2
+    assert len(new) == len(old) + 9 * blocks
+    empty = curl("/?client_protocol_version=54460", data=b"SELECT 1 AS a WHERE 0 FORMAT Native").body
+    assert empty == b"\x01\x00\x02\xff\xff\xff\xff\x00\x01\x00\x01a\x05UInt8\x00"
+    assert curl("/?client_protocol_version=54460", data=b"EXISTS system.one FORMAT Native").body.endswith(
+        b"\x05UInt8\x00\x01"
+    )
+    state = curl("/?client_protocol_version=54460", data=b"SELECT sumState(1) FORMAT Native")
+    assert (state.code, state.status) == (48, 501)

@@ -26,7 +26,7 @@ from ganzhi.embedded.clickhouse_server.server import Server, bind
 EXIT_FOLDER_IN_USE = 75
 EXIT_PORT_IN_USE = 98
 #: After a kill the old process may need a moment to let go of the folder.
-LOCK_WAIT_S = 3.0
+LOCK_WAIT_S = 2.0
 STOP_WAIT_S = 5.0
 WRITER_EXECUTION_S = 3600
 

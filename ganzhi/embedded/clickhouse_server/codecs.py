@@ -10,9 +10,9 @@ import lz4.frame
 from ganzhi.embedded.clickhouse_server.codes import CANNOT_DECOMPRESS, NOT_IMPLEMENTED, refused
 
 if sys.version_info >= (3, 14):
-    from compression import zstd
+    from compression import zstd as zstd
 else:
-    from backports import zstd
+    from backports import zstd as zstd
 
 #: No piece is larger after decompression: a small body that swells to gigabytes passes through in pieces of this size.
 PIECE_BYTES = 1 << 20

@@ -108,7 +108,8 @@ def varint(number: int) -> bytes:
     return bytes(out)
 
 
-def _read_varint(data: bytes, position: int) -> tuple[int, int]:
+def read_varint(data: bytes | memoryview, position: int) -> tuple[int, int]:
+    """Reads one: the number, and the position behind it."""
     number = shift = 0
     while True:
         byte = data[position]
@@ -121,9 +122,9 @@ def _read_varint(data: bytes, position: int) -> tuple[int, int]:
 
 def _row_binary(strings_a_column: int) -> Callable[[bytes], int]:
     def measure(piece: bytes) -> int:
-        columns, position = _read_varint(piece, 0)
+        columns, position = read_varint(piece, 0)
         for _ in range(columns * strings_a_column):
-            length, position = _read_varint(piece, position)
+            length, position = read_varint(piece, position)
             position += length
         return position
 

@@ -7,11 +7,10 @@ import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
-from ganzhi.embedded.clickhouse_server import formats, statements, users
+from ganzhi.embedded.clickhouse_server import formats, native, statements, users
 from ganzhi.embedded.clickhouse_server.codes import (
     BAD_ARGUMENTS,
     INVALID_SESSION_TIMEOUT,
-    NOT_IMPLEMENTED,
     QUERY_TOO_LARGE,
     READONLY,
     SYNTAX_ERROR,
@@ -58,10 +57,6 @@ def prepare(request: Request, user: users.User) -> Work:
     Raises:
         ClickHouseRefused: no statement, too long a one, one that is not allowed, unsupported framing.
     """
-    if request.fields.get("decompress", "0") not in ("", "0") or request.fields.get("compress", "0") not in ("", "0"):
-        raise refused(
-            NOT_IMPLEMENTED, "compress=1 and decompress=1 are not supported; use Content-Encoding and Accept-Encoding"
-        )
     form = request.headers.get_content_type() == "multipart/form-data"
     if form:
         read_form(request)
@@ -219,16 +214,16 @@ class Runner:
             result_bytes=len(piece.data),
             elapsed_ns=self._elapsed_ns(),
         )
+        data = self._for_client(piece.data, work.output_format)
         has_result = bool(piece.data) or work.statement.kind in statements.READS
-        reply.whole(piece.data, work.output_format if has_result else "", summary)
+        reply.whole(data, work.output_format if has_result else "", summary)
 
     def _stream(self, connection: Connection, work: Work, reply: Reply) -> None:
         """Holds the beginning of the result.
 
         If that is all, it goes out with its length, else the rest follows as it comes.
         """
-        waiting = self._request.fields.get("wait_end_of_query", "0") not in ("", "0")
-        hold_bytes = HOLD_BYTES_WAITING if waiting else HOLD_BYTES
+        hold_bytes = HOLD_BYTES_WAITING if self._request.flag("wait_end_of_query") else HOLD_BYTES
         summary = Summary()
         pieces = _joined(
             connection.stream(work.text, work.output_format, self._request.params), work.output_format, summary
@@ -236,12 +231,13 @@ class Runner:
         with contextlib.closing(pieces):
             held = bytearray()
             for piece in pieces:
-                held += piece
+                held += self._for_client(piece, work.output_format)
                 if len(held) > hold_bytes:
                     break
             else:
                 if not held and work.output_format == "Native":
-                    held += formats.native_header(_columns(connection, work, self._request.params))
+                    header = formats.native_header(_columns(connection, work, self._request.params))
+                    held += self._for_client(header, work.output_format)
                 summary.elapsed_ns = self._elapsed_ns()
                 summary.result_bytes = len(held)
                 reply.whole(bytes(held), work.output_format, summary)
@@ -252,20 +248,26 @@ class Runner:
                 return
             reply.piece(bytes(held))
             del held
-            self._send(pieces, reply)
+            self._send(pieces, reply, work.output_format)
 
-    @staticmethod
-    def _send(pieces: Iterator[bytes], reply: Reply) -> None:
+    def _send(self, pieces: Iterator[bytes], reply: Reply, output_format: str) -> None:
         while True:
             try:
                 piece = next(pieces, None)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the client must see that there was one
+                piece = piece and self._for_client(piece, output_format)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the client must see it
                 reply.abort(from_engine(error))
                 return
             if piece is None:
                 reply.end()
                 return
             reply.piece(piece)
+
+    def _for_client(self, data: bytes, output_format: str) -> bytes:
+        """Native blocks as the client's protocol version has them; for older ones (clickhouse-connect) as they are."""
+        version = self._request.fields.get("client_protocol_version", "0")
+        newer = version.isdecimal() and int(version) >= native.CUSTOM_SERIALIZATION_VERSION
+        return native.with_protocol(data) if newer and output_format == "Native" else data
 
     def _elapsed_ns(self) -> int:
         return time.monotonic_ns() - self._start_ns

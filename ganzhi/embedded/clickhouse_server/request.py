@@ -20,6 +20,7 @@ from ganzhi.embedded.clickhouse_server.codes import (
     SOCKET_TIMEOUT,
     refused,
 )
+from ganzhi.embedded.clickhouse_server.frames import unframed
 from ganzhi.embedded.clickhouse_server.statements import TEXT_BYTES_MAX
 from ganzhi.embedded.clickhouse_server.users import WRITER
 
@@ -136,7 +137,12 @@ class Request:
     @property
     def data(self) -> Iterator[bytes]:
         """The body, decompressed."""
-        return decompressed(self.body, self.headers.get("Content-Encoding", "").strip().lower())
+        plain = decompressed(self.body, self.headers.get("Content-Encoding", "").strip().lower())
+        return unframed(plain) if self.flag("decompress") else plain
+
+    def flag(self, name: str) -> bool:
+        """Whether a field of the interface is switched on."""
+        return self.fields.get(name, "0") not in ("", "0", "false")
 
     @property
     def settings(self) -> dict[str, str]:

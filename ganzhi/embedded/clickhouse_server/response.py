@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 
 from ganzhi.embedded.clickhouse_server import codecs, codes, formats
+from ganzhi.embedded.clickhouse_server.frames import FrameCompressor
 from ganzhi.embedded.clickhouse_server.request import Request
 from schemas.errors import ClickHouseRefused
 
@@ -65,9 +66,8 @@ class Reply:
 
     def whole(self, data: bytes | memoryview, output_format: str = "", summary: Summary | None = None) -> None:
         """A result that is complete; `output_format` is empty for a statement that has none."""
-        encoding = self._encoding() if len(data) else ""
-        if encoding:
-            compressor = codecs.compressor(encoding)
+        encoding, compressor = self._compression() if len(data) else ("", None)
+        if compressor:
             data = compressor.compress(bytes(data)) + compressor.flush()
         self._head(200, output_format, summary or Summary(), {"Content-Length": str(len(data))}, encoding)
         if self.wanted_body:
@@ -91,8 +91,7 @@ class Reply:
 
     def begin(self, output_format: str, summary: Summary) -> None:
         """Begins a result that comes in pieces."""
-        encoding = self._encoding()
-        self._compressor = codecs.compressor(encoding) if encoding else None
+        encoding, self._compressor = self._compression()
         self._tag = secrets.token_hex(8)
         extra = {"Transfer-Encoding": "chunked", "X-ClickHouse-Exception-Tag": self._tag}
         self._head(200, output_format, summary, extra, encoding)
@@ -123,10 +122,15 @@ class Reply:
         self._handler.wfile.flush()
         self._handler.close_connection = True
 
-    def _encoding(self) -> str:
-        if self._request is None or self._request.fields.get("enable_http_compression", "0") in ("", "0", "false"):
-            return ""
-        return codecs.choose(self._request.headers.get("Accept-Encoding", ""))
+    def _compression(self) -> tuple[str, codecs.Compressor | None]:
+        """What the client asked for: the Content-Encoding, and what compresses."""
+        if self._request is None:
+            return "", None
+        if self._request.flag("compress"):  # ClickHouse's own frames: no encoding of HTTP
+            return "", FrameCompressor()
+        accepted = self._request.headers.get("Accept-Encoding", "")
+        encoding = codecs.choose(accepted) if self._request.flag("enable_http_compression") else ""
+        return encoding, codecs.compressor(encoding) if encoding else None
 
     def _chunk(self, data: bytes) -> None:
         if not data or not self.wanted_body:

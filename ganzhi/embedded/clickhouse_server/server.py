@@ -234,7 +234,9 @@ class Server(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A connection that broke in a way nobody expected."""
         del request, client_address
-        log.warning("connection failed: %r", sys.exception())
+        error = sys.exception()
+        if not isinstance(error, OSError):  # a client may reset its connection when it likes
+            log.warning("connection failed: %r", error)
 
 
 def bind(port: int) -> socket.socket:
