@@ -17,8 +17,9 @@ from ganzhi.datasets import registry
 from ganzhi.datasets.loading import import_dataset
 from schemas.control import signing_key
 from schemas.encode import MODES
-from schemas.errors import ConfigurationError
-from schemas.settings import data_home, load
+from schemas.errors import ConfigurationError, KafkaUnavailable
+from schemas.settings import KafkaSettings, data_home, load
+from streams.kafka_admin import wait_for_broker
 from streams.published import read_documents
 from streams.sources import csv_files, mapping
 from streams.sources.batching import BatchWriter
@@ -29,7 +30,9 @@ from streams.sources.rejects import Rejects
 REJECTED_EXIT: Final = 8
 """Exit status when everything else was sent, and something was rejected."""
 
+app = typer.Typer(no_args_is_help=True)
 import_app = typer.Typer(no_args_is_help=True, help="Import data from files.")
+app.add_typer(import_app, name="import")
 console = Console(stderr=True)
 
 Profile = Annotated[str | None, typer.Option(help="Profile of the embedded stack.")]
@@ -55,6 +58,7 @@ def import_csv(
     """Imports CSV files in wide, long or event form. Rows that cannot be used are listed with line and reason."""
     settings = load(profile=profile, kafka={"bootstrap": bootstrap} if bootstrap else None)
     tables = mapping.load(mapping_file)
+    _reach(settings.kafka)
     documents = read_documents(settings.kafka)
     with Rejects(rejected or _beside(files[0])) as rejects, _bars() as progress:
         work = csv_files.CsvImport(tables, Catalog(documents), rejects, progress)
@@ -85,6 +89,7 @@ def import_public(
         typer.echo(dataset.about)
         return
     settings = load(profile=profile, kafka={"bootstrap": bootstrap} if bootstrap else None)
+    _reach(settings.kafka)
     key = signing_key(data_home(settings.profile))
     with Rejects(rejected or Path(f"{name}.rejected.csv").absolute()) as rejects, _bars() as progress:
         changes, result = import_dataset(settings.kafka, key, dataset, path, rejects, progress, _notify)
@@ -94,6 +99,7 @@ def import_public(
     _finish(result, rejects, as_json)
 
 
+@app.command()
 def send(
     site: Annotated[str | None, typer.Option(help="Site of lines that name none.")] = None,
     mode: Annotated[str, typer.Option(help="live, or backfill: feeds the ledger only, never rules.")] = "live",
@@ -107,6 +113,7 @@ def send(
     if found is None:
         raise ConfigurationError(f"mode {mode!r} is none of {', '.join(MODES)}")
     settings = load(profile=profile, kafka={"bootstrap": bootstrap} if bootstrap else None)
+    _reach(settings.kafka)
     documents = read_documents(settings.kafka)
     own_site = site or (next(iter(documents)) if len(documents) == 1 else None)
     with Rejects(rejected) as rejects, BatchWriter(settings.kafka, documents, _notify) as writer:
@@ -131,7 +138,7 @@ def _finish(result: object, rejects: Rejects, as_json: bool) -> None:
         console.print(f"... and {rejects.count - len(rejects.first):,} more")
     if rejects.count:
         where = f"; all of them are in {rejects.path}" if rejects.path else ""
-        console.print(f"{rejects.count:,} rejected{where}; the rest was sent", style="yellow", markup=False)
+        _notify(f"{rejects.count:,} rejected{where}")
         raise typer.Exit(REJECTED_EXIT)
 
 
@@ -141,8 +148,21 @@ def _shown(name: str, value: object) -> str:
     return f"{value:,}"
 
 
+def _reach(kafka: KafkaSettings) -> None:
+    """Waits for a broker, and says so ever more rarely."""
+    patience_s = 3.0
+    while True:
+        try:
+            wait_for_broker(kafka, patience_s)
+        except KafkaUnavailable as error:
+            _notify(f"{error}. Waiting; nothing has been read yet (Ctrl-C gives up)")
+            patience_s = min(60.0, 2 * patience_s)
+        else:
+            return
+
+
 def _notify(sentence: str) -> None:
-    console.print(sentence, style="yellow", markup=False)
+    console.print(sentence, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def _beside(given: Path) -> Path:

@@ -281,11 +281,10 @@ def to_ms(
     local = np.nonzero(states == _LOCAL)[0]
     if local.size and style.zone != "UTC":
         times_ms[local], good = _localize(times_ms[local], style)
+        advice = "happens twice or never; say fold: first or second" if style.fold == "reject" else "never happens"
         for row in local[~good].tolist():
             states[row] = 0
-            refused.append(
-                (row, f"{rows.text(row, column)!r} happens twice or never in {style.zone}; say fold: first or second")
-            )
+            refused.append((row, f"{rows.text(row, column)!r} in {style.zone} {advice}"))
     return times_ms, states > 0, refused
 
 

@@ -17,8 +17,8 @@ from schemas.topics import topic_name
 from streams.kafka_admin import create_missing
 
 FILES = {
-    "sites.yaml": "- {id: here, time_zone: Europe/London}\n- {id: there}\n- {id: past, domain: story}\n",
-    "gateways.csv": "id,site\ng1,here\ng2,here\ng3,there\ng4,past\n",
+    "sites.yaml": "- {id: here, time_zone: Europe/London}\n- {id: there}\n- {id: sim, domain: story}\n",
+    "gateways.csv": "id,site\ng1,here\ng2,here\ng3,there\ng4,sim\n",
     "points.csv": (
         "id,site,gateway,role,kind,medium,unit,interval_s\n"
         "main,here,g1,energy,register,electricity,kWh,900\n"
@@ -26,12 +26,12 @@ FILES = {
         "lights,here,g2,light_power,gauge,,kW,60\n"
         "people,here,g2,occupancy,state,,1,0\n"
         "other,there,g3,water,register,water,m3,900\n"
-        "old,past,g4,energy,register,electricity,kWh,900\n"
+        "old,sim,g4,energy,register,electricity,kWh,900\n"
     ),
     "stations.csv": "id,site,class\nS1,here,mixed\n",
     "vehicles.csv": "id,site,energy\nV1,here,electric\n",
 }
-PARTITIONS = {"here": 1, "there": 2, "past": 3}
+PARTITIONS = {"here": 1, "there": 2, "sim": 3}
 
 
 def documents(folder: Path) -> dict[str, Document]:

@@ -234,7 +234,7 @@ def test_future_times_of_a_simulated_domain(tmp_path: Path) -> None:
     """A simulated site keeps its own time: what lies ahead of the wall clock is no fault there, beyond 2200 it is."""
     case = Case(
         tmp_path,
-        f"site: past\n{TIME}wide: {{e: {{point: old}}}}\n",
+        f"site: sim\n{TIME}wide: {{e: {{point: old}}}}\n",
         a="t,e\n2150-01-01,1\n2250-01-01,1\n",
     ).read()
 

@@ -60,7 +60,7 @@ def test_the_hour_that_is_there_twice() -> None:
     assert TimeStyle(zone="Europe/London", fold="second").one(twice) - first == 3_600_000
     folds: tuple[times.Fold, ...] = ("reject", "first", "second")
     for fold in folds:
-        with pytest.raises(ValueError, match="twice or never"):
+        with pytest.raises(ValueError, match="twice or never" if fold == "reject" else "never happens"):
             TimeStyle(zone="Europe/London", fold=fold).one(never)
 
 
