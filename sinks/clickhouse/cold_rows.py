@@ -332,13 +332,16 @@ def chain_heads(messages: Messages) -> tuple[list[Block], list[Unreadable]]:
     return [Block("chain_heads", columns, np.arange(len(keys)), messages.digest, None)], unreadable
 
 
+_POINTERS: Final = (b"head/", b"pending/")
+
+
 def documents(messages: Messages) -> tuple[list[Block], list[Unreadable]]:
     """The site model, table by table, of every document in the topic config."""
     found: dict[bytes, Document] = {}
     unreadable: list[Unreadable] = []
     for i, (key, value) in enumerate(zip(messages.keys, messages.values, strict=True)):
-        if value is None:
-            continue  # a deletion; event_log has it
+        if value is None or (key or b"").startswith(_POINTERS):
+            continue  # a deletion, or which document is in force, which the config records say as well
         try:
             document = Document.parse(value, bytes.fromhex((key or b"").decode("ascii")))
             found[document.sha256] = document

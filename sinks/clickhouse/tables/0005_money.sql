@@ -1,7 +1,8 @@
 -- Money, standard coal and CO2: dated prices and factors, joined where they are asked for. A figure without its price or factor is NULL.
 
--- Prices by the minute of the local day. A price of a slot is there once for every schedule of that name; a time over midnight is cut in two,
--- and the part after midnight belongs to the kind of the day before. Prices of a site go before those that are for all sites.
+-- Prices by the minute of the local day. A price of a slot is there once for every row of the schedule; a time over midnight is cut in two,
+-- and the part after midnight belongs to the day before, its kind and its validity. `any` is any day whose kind is known, `always` needs none.
+-- Prices of a site go before those that are for all sites.
 CREATE OR REPLACE VIEW price_times AS
 SELECT
     t.model_site AS site,
@@ -15,7 +16,9 @@ SELECT
     part.1 AS day_kind,
     part.2 AS from_minute,
     part.3 AS to_minute,
-    part.4 AS days_before
+    part.4 AS days_before,
+    part.5 AS slot_since,
+    part.6 AS slot_until
 FROM
 (
     SELECT
@@ -40,8 +43,8 @@ LEFT JOIN
         model_site,
         name,
         arrayConcat(
-            [(day_kind, start, if(stop <= start, 1440, stop), 0)],
-            if(stop <= start AND stop > 0, [(day_kind, 0, stop, 1)], [])
+            [(day_kind, start, if(stop <= start, 1440, stop), 0, since, until)],
+            if(stop <= start AND stop > 0, [(day_kind, 0, stop, 1, since, until)], [])
         ) AS parts
     FROM
     (
@@ -49,12 +52,14 @@ LEFT JOIN
             model_site,
             name,
             day_kind,
-            toInt32OrZero(substring(`from`, 1, 2)) * 60 + toInt32OrZero(substring(`from`, 4, 2)) AS start,
-            toInt32OrZero(substring(`to`, 1, 2)) * 60 + toInt32OrZero(substring(`to`, 4, 2)) AS stop
+            toInt32OrZero(splitByChar(':', `from`)[1]) * 60 + toInt32OrZero(splitByChar(':', `from`)[2]) AS start,
+            toInt32OrZero(splitByChar(':', `to`)[1]) * 60 + toInt32OrZero(splitByChar(':', `to`)[2]) AS stop,
+            ifNull(valid_from, toDate32('1900-01-01')) AS since,
+            ifNull(valid_to, toDate32('2299-12-31')) AS until
         FROM schedules
     )
 ) AS s ON s.model_site = t.model_site AND s.name = t.slot
-ARRAY JOIN if(t.slot = '', [('any', 0, 1440, 0)], s.parts) AS part
+ARRAY JOIN if(t.slot = '', [('always', 0, 1440, 0, toDate32('1900-01-01'), toDate32('2299-12-31'))], s.parts) AS part
 WHERE t.applies;
 
 -- Kind of every known day of a site.
@@ -92,7 +97,9 @@ FROM
             AND (empty(t.months) OR has(t.months, toMonth(l.local_hour)))
             AND t.from_minute <= toHour(l.local_hour) * 60 + toMinute(l.local_hour)
             AND toHour(l.local_hour) * 60 + toMinute(l.local_hour) < t.to_minute
-            AND (t.day_kind = 'any' OR t.day_kind = if(t.days_before = 1, before.kind, today.kind)) AS priced
+            AND t.slot_since <= toDate32(l.local_hour) - t.days_before AND toDate32(l.local_hour) - t.days_before < t.slot_until
+            AND (t.day_kind IN ('always', if(t.days_before = 1, before.kind, today.kind))
+                OR t.day_kind = 'any' AND if(t.days_before = 1, before.kind, today.kind) != '') AS priced
     FROM usage_local AS l
     INNER JOIN points AS p ON p.model_site = l.site AND p.number = l.point
     LEFT JOIN price_times AS t ON t.site = l.site AND t.medium = p.medium
@@ -167,7 +174,9 @@ FROM
         t.component != '' AND t.since <= toDate32(e.local) AND toDate32(e.local) < t.until
             AND (empty(t.months) OR has(t.months, toMonth(e.local)))
             AND t.from_minute <= toHour(e.local) * 60 + toMinute(e.local) AND toHour(e.local) * 60 + toMinute(e.local) < t.to_minute
-            AND (t.day_kind = 'any' OR t.day_kind = if(t.days_before = 1, before.kind, today.kind)) AS priced
+            AND t.slot_since <= toDate32(e.local) - t.days_before AND toDate32(e.local) - t.days_before < t.slot_until
+            AND (t.day_kind IN ('always', if(t.days_before = 1, before.kind, today.kind))
+                OR t.day_kind = 'any' AND if(t.days_before = 1, before.kind, today.kind) != '') AS priced
     FROM
     (
         SELECT p.*, toDateTime(p.from_ts, 'UTC') + toIntervalSecond(z.offset_s) AS local

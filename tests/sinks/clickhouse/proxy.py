@@ -34,7 +34,7 @@ class BadNetwork:
             def log_message(self, *_: object) -> None:
                 pass
 
-            def do_POST(self) -> None:  # noqa: N802 - the name that http.server calls
+            def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 doom: Fate = "pass"
                 if body[:11] == b"INSERT INTO" and b"FORMAT Native\n" in body[:200]:
@@ -65,7 +65,9 @@ class BadNetwork:
             def _send_half(self, body: bytes) -> None:
                 with socket.create_connection((host, port)) as server:
                     head = "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())
-                    server.sendall(f"{self.command} {self.path} HTTP/1.1\r\n{head}\r\n".encode() + body[: len(body) // 2])
+                    server.sendall(
+                        f"{self.command} {self.path} HTTP/1.1\r\n{head}\r\n".encode() + body[: len(body) // 2]
+                    )
 
             def _hang_up(self) -> None:
                 self.close_connection = True
@@ -80,7 +82,9 @@ class BadNetwork:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(10)

@@ -63,14 +63,22 @@ def test_every_table_can_tell_a_repeat(clickhouse: ClickHouseSettings) -> None:
     rows = writer(clickhouse).query(query).result_rows
     assert len(rows) > 40
     for name, text in rows:
-        for setting in ("non_replicated_deduplication_window = 10000", "fsync_after_insert = 1", "fsync_part_directory = 1"):
+        for setting in (
+            "non_replicated_deduplication_window = 10000",
+            "fsync_after_insert = 1",
+            "fsync_part_directory = 1",
+        ):
             assert setting in text, name
 
 
 def test_model_tables_have_the_columns_of_the_model(clickhouse: ClickHouseSettings) -> None:
     """Every table and column of a site model is in ClickHouse under its name."""
     migrate(clickhouse)
-    rows = writer(clickhouse).query("SELECT table, name FROM system.columns WHERE database = currentDatabase() ORDER BY table, position").result_rows
+    rows = (
+        writer(clickhouse)
+        .query("SELECT table, name FROM system.columns WHERE database = currentDatabase() ORDER BY table, position")
+        .result_rows
+    )
     for table in TABLES:
         names = [name for of, name in rows if of == f"model_{table}"]
         assert names == ["document", "model_site", "row", *(name for name, _ in model_rows.columns_of(table))], table
@@ -81,6 +89,8 @@ def test_units_and_media_are_those_of_the_contracts(clickhouse: ClickHouseSettin
     migrate(clickhouse)
     client = reader(clickhouse)
     units = client.query("SELECT unit, dimension, numerator, denominator FROM units").result_rows
-    assert {row[0]: row[1:] for row in units} == {u.name: (u.dimension, u.ratio.numerator, u.ratio.denominator) for u in UNITS.values()}
+    assert {row[0]: row[1:] for row in units} == {
+        u.name: (u.dimension, u.ratio.numerator, u.ratio.denominator) for u in UNITS.values()
+    }
     media = client.query("SELECT medium, price_unit FROM media").result_rows
     assert dict(media) == {m.name: m.price_unit for m in MEDIA.values()}

@@ -15,7 +15,16 @@ from schemas.settings import ClickHouseSettings
 from sinks.clickhouse import native
 from sinks.clickhouse.client import writer
 
-INTS = {"UInt8": (0, 8), "UInt16": (0, 16), "UInt32": (0, 32), "UInt64": (0, 64), "Int8": (1, 8), "Int16": (1, 16), "Int32": (1, 32), "Int64": (1, 64)}
+INTS = {
+    "UInt8": (0, 8),
+    "UInt16": (0, 16),
+    "UInt32": (0, 32),
+    "UInt64": (0, 64),
+    "Int8": (1, 8),
+    "Int16": (1, 16),
+    "Int32": (1, 32),
+    "Int64": (1, 64),
+}
 ENUM = "Enum8('a' = 0, 'b' = 1)"
 SAVED = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -33,7 +42,12 @@ def stored(client: Client, columns: list[native.Column]) -> list[tuple[Any, ...]
     kinds = ", ".join(f"`{column.name}` {column.type}" for column in columns)
     client.command(f"CREATE OR REPLACE TABLE t (n UInt32, {kinds}) ENGINE = MergeTree ORDER BY n")
     numbered = [native.number("n", "UInt32", np.arange(columns[0].rows)), *columns]
-    client.raw_insert("t", insert_block=native.block(numbered), fmt="Native", settings={"input_format_native_allow_types_conversion": 0})
+    client.raw_insert(
+        "t",
+        insert_block=native.block(numbered),
+        fmt="Native",
+        settings={"input_format_native_allow_types_conversion": 0},
+    )
     return list(client.query("SELECT * EXCEPT n FROM t ORDER BY n", query_formats={"*String": "bytes"}).result_rows)
 
 
@@ -114,4 +128,6 @@ def test_wrong_type_is_refused(client: Client) -> None:
     client.command("CREATE TABLE wrong (a Int64) ENGINE = MergeTree ORDER BY a")
     block = native.block([native.number("a", "Int32", np.array([1]))])
     with pytest.raises(Exception, match="Int32|type"):
-        client.raw_insert("wrong", insert_block=block, fmt="Native", settings={"input_format_native_allow_types_conversion": 0})
+        client.raw_insert(
+            "wrong", insert_block=block, fmt="Native", settings={"input_format_native_allow_types_conversion": 0}
+        )

@@ -18,7 +18,15 @@ from sinks.clickhouse.faults import KILLED
 from sinks.clickhouse.migrate import migrate
 from sinks.clickhouse.ranges import parse
 from tests.sinks.clickhouse.proxy import BadNetwork, Fate
-from tests.sinks.clickhouse.world import DEADLINE_S, World, settings_of, sink_process, sink_thread, wait_drained, wait_until
+from tests.sinks.clickhouse.world import (
+    DEADLINE_S,
+    World,
+    settings_of,
+    sink_process,
+    sink_thread,
+    wait_drained,
+    wait_until,
+)
 
 
 def test_broken_connections_double_nothing(kafka: KafkaSettings, clickhouse: ClickHouseSettings) -> None:
@@ -39,9 +47,11 @@ def test_broken_connections_double_nothing(kafka: KafkaSettings, clickhouse: Cli
 
 
 def test_server_killed_in_inserts(own_stack: Callable[..., Stack]) -> None:
-    """kill -9 of ClickHouse again and again while the sink writes: it waits and goes on, and nothing is lost or doubled."""
+    """Kill -9 of ClickHouse again and again while the sink writes: it waits and goes on, and nothing is lost or doubled."""
     stack = own_stack()
-    settings = settings_of(stack.kafka_settings, stack.clickhouse_settings.model_copy(update={"database": "killed"}), flush_interval_s=0.05)
+    settings = settings_of(
+        stack.kafka_settings, stack.clickhouse_settings.model_copy(update={"database": "killed"}), flush_interval_s=0.05
+    )
     world = World(settings)
     with sink_thread(settings):
         for _ in range(3):
@@ -59,7 +69,9 @@ def log_started(settings: ClickHouseSettings) -> int:
     """Rows of event_log; 0 while there is no such table."""
     client = writer(settings, database=False)
     try:
-        rows = client.query(f"SELECT total_rows FROM system.tables WHERE database = '{settings.database}' AND name = 'event_log'").result_rows
+        rows = client.query(
+            f"SELECT total_rows FROM system.tables WHERE database = '{settings.database}' AND name = 'event_log'"
+        ).result_rows
         return int(rows[0][0]) if rows else 0
     finally:
         client.close()

@@ -9,7 +9,15 @@ from schemas.settings import ClickHouseSettings, KafkaSettings
 from sinks.clickhouse.client import reader
 from sinks.clickhouse.faults import KILLED
 from sinks.clickhouse.progress import drained, lag
-from tests.sinks.clickhouse.world import DEADLINE_S, World, settings_of, sink_process, sink_thread, wait_drained, wait_until
+from tests.sinks.clickhouse.world import (
+    DEADLINE_S,
+    World,
+    settings_of,
+    sink_process,
+    sink_thread,
+    wait_drained,
+    wait_until,
+)
 
 #: Between every two steps of a range: intent, a block into each table, ends.
 FAULTS = (
@@ -88,13 +96,17 @@ def test_unreadable_output_is_kept(kafka: KafkaSettings, clickhouse: ClickHouseS
     with sink_thread(settings):
         wait_drained(settings)
     client = reader(settings.clickhouse)
-    rows = client.query("SELECT topic, partition, value FROM unreadable ORDER BY topic", column_formats={"value": "bytes"}).result_rows
+    rows = client.query(
+        "SELECT topic, partition, value FROM unreadable ORDER BY topic", column_formats={"value": "bytes"}
+    ).result_rows
     assert rows == [("alerts", 1, b"no contract"), ("ledger", 0, codec.header("ledger_rows") + b"\x01")]
     assert client.query("SELECT count() FROM ledger").result_rows == [(len(world.ledger),)]
 
 
 @pytest.mark.parametrize("count", [2])
-def test_two_sinks_share_and_take_over(kafka: KafkaSettings, clickhouse: ClickHouseSettings, tmp_path: Path, count: int) -> None:
+def test_two_sinks_share_and_take_over(
+    kafka: KafkaSettings, clickhouse: ClickHouseSettings, tmp_path: Path, count: int
+) -> None:
     """Two sinks share the partitions; one is killed with a range open, a third joins, and the tables are as if one had run."""
     settings = settings_of(kafka, clickhouse)
     world = World(settings)

@@ -51,7 +51,9 @@ class World:
         self.alerts: list[tuple[Any, ...]] = []
         self._round = 0
         self._sequence = {(kind, p): 0 for kind in ("ledger", "alerts") for p in (0, 1)}
-        self._producer = Producer(client_config(settings.kafka, transactional_id=f"{settings.kafka.prefix}world", log_level=0))
+        self._producer = Producer(
+            client_config(settings.kafka, transactional_id=f"{settings.kafka.prefix}world", log_level=0)
+        )
         self._producer.init_transactions(30)
 
     def grow(self, rounds: int = 1) -> None:
@@ -106,7 +108,13 @@ class World:
             rows.append(row)
             self.ledger.append((partition, first + n, f"site-{partition}", n, end, row["quantity"], row["how"]))
         self._sequence["ledger", partition] += POINTS
-        message = {"topic": topics.METER_READINGS, "partition": partition, "sequence": first, "sites": [f"site-{partition}"], "rows": rows}
+        message = {
+            "topic": topics.METER_READINGS,
+            "partition": partition,
+            "sequence": first,
+            "sites": [f"site-{partition}"],
+            "rows": rows,
+        }
         self._produce(topics.LEDGER, codec.write("ledger_rows", message), None, partition)
 
     def _alert(self, partition: int) -> None:
@@ -123,25 +131,56 @@ class World:
         self._produce(topics.ALERTS, codec.write("alert_rows", message), None, partition)
 
     def _waste(self, partition: int) -> None:
-        event = dict.fromkeys(("station", "bin", "lot", "waste_class", "fill_permille", "verdict", "depositor", "manifest", "vehicle", "destination"))
-        event |= {"site": f"site-{partition}", "event_id": f"{partition}-{self._round}", "time_ms": START_MS, "kind": "deposit", "mass_g": self._round}
+        event = dict.fromkeys(
+            (
+                "station",
+                "bin",
+                "lot",
+                "waste_class",
+                "fill_permille",
+                "verdict",
+                "depositor",
+                "manifest",
+                "vehicle",
+                "destination",
+            )
+        )
+        event |= {
+            "site": f"site-{partition}",
+            "event_id": f"{partition}-{self._round}",
+            "time_ms": START_MS,
+            "kind": "deposit",
+            "mass_g": self._round,
+        }
         self._produce(topics.WASTE_EVENTS, codec.write("waste_event", event), None, partition)
 
     def check(self) -> None:
         """Asserts that the tables have what the log has: nothing lost, nothing twice, in the materialized view neither."""
         client = reader(self.settings.clickhouse)
         try:
-            rows = client.query("SELECT topic, partition, offset, value FROM event_log ORDER BY ALL", column_formats={"value": "bytes"}).result_rows
-            archived = {place: value for place, value in self.log.items() if place[0] in (*topics.INPUTS, topics.ALERT_ACTIONS, topics.CONFIG)}
+            rows = client.query(
+                "SELECT topic, partition, offset, value FROM event_log ORDER BY ALL", column_formats={"value": "bytes"}
+            ).result_rows
+            archived = {
+                place: value
+                for place, value in self.log.items()
+                if place[0] in (*topics.INPUTS, topics.ALERT_ACTIONS, topics.CONFIG)
+            }
             assert len(rows) == len(archived), "event_log"
             assert _digest({(t, p, o): v for t, p, o, v in rows}) == _digest(archived)
-            assert client.query("SELECT count(), sum(value) FROM readings").result_rows == [(self.readings, self.reading_sum)]
+            assert client.query("SELECT count(), sum(value) FROM readings").result_rows == [
+                (self.readings, self.reading_sum)
+            ]
             wanted = "SELECT partition, sequence, site, point, toUnixTimestamp64Milli(to_ts), quantity, how FROM ledger ORDER BY partition, sequence"
             assert client.query(wanted).result_rows == sorted(self.ledger)
-            usage = client.query("SELECT sum(quantity), sum(not_measured), sum(ledger_rows) FROM usage_hourly").result_rows
+            usage = client.query(
+                "SELECT sum(quantity), sum(not_measured), sum(ledger_rows) FROM usage_hourly"
+            ).result_rows
             gaps = sum(row[5] for row in self.ledger if row[6] == "gap")
             assert usage == [(sum(row[5] for row in self.ledger), gaps, len(self.ledger))], "usage_hourly"
-            alerts = client.query("SELECT partition, sequence, episode, state FROM alert_events ORDER BY ALL").result_rows
+            alerts = client.query(
+                "SELECT partition, sequence, episode, state FROM alert_events ORDER BY ALL"
+            ).result_rows
             assert alerts == sorted(self.alerts)
             assert client.query("SELECT count() FROM waste_events").result_rows == [(2 * self._round,)]
             assert client.query("SELECT count() FROM latest").result_rows == [(2 * POINTS if self._round else 0,)]
