@@ -4,7 +4,7 @@ import datetime as dt
 import re
 import unicodedata
 import zoneinfo
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from fractions import Fraction
 from types import MappingProxyType
 from typing import Final
@@ -17,6 +17,8 @@ from schemas.model.tables import Column
 
 ID_CHARS_MAX: Final = 120
 TEXT_CHARS_MAX: Final = 4000
+LISTED_MAX: Final = 15
+"""So many known words are listed where none is near."""
 YES: Final = ("yes", "true", "1", "是")
 NO: Final = ("no", "false", "0", "否")
 SUB_ITEMS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
@@ -38,7 +40,22 @@ _FRACTION: Final = re.compile(r"([0-9]{1,9})/([1-9][0-9]{0,8})")
 
 
 class CellError(ValueError):
-    """A cell is not of its column's type; the message goes into a fault."""
+    """A cell is not of its column's type; the message goes into a fault.
+
+    Attributes:
+        word: what was written, where it should have been one of `known`.
+        known: what would have been right.
+    """
+
+    def __init__(self, message: str, word: str = "", known: Collection[str] = ()) -> None:
+        self.word = word
+        self.known = known
+        super().__init__(message)
+
+    def hint(self) -> str:
+        """What may have been meant; looking for it among hundreds of names takes a millisecond."""
+        near = suggestion(self.word, self.known) if self.word else ""
+        return near or (f"; known are {', '.join(self.known)}" if 0 < len(self.known) <= LISTED_MAX else "")
 
 
 def convert(column: Column, text: str) -> Json:
@@ -59,9 +76,7 @@ def convert(column: Column, text: str) -> Json:
 def _words(text: str, known: tuple[str, ...], what: str) -> str:
     if text in known:
         return text
-    near = suggestion(text, known)
-    listed = f"; known are {', '.join(known)}" if not near and len(known) <= 15 else near
-    raise CellError(f"{text!r} is no {what}{listed}")
+    raise CellError(f"{text!r} is no {what}", text, known)
 
 
 def _id(column: Column, text: str) -> str:
@@ -148,8 +163,7 @@ def _zone(column: Column, text: str) -> str:
     try:
         zoneinfo.ZoneInfo(text)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        near = suggestion(text, zoneinfo.available_timezones())
-        raise CellError(f"{text!r} is no time zone{near}") from None
+        raise CellError(f"{text!r} is no time zone", text, zoneinfo.available_timezones()) from None
     return text
 
 

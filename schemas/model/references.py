@@ -7,9 +7,10 @@ from schemas.errors import Fault
 from schemas.model.folder import suggestion
 from schemas.model.typed import Model, Rows, overlaps
 
-SUGGESTIONS_MAX: Final = 25
-"""Looking for a near word among 100,000 ids takes a second; more than so many wrong ones have one cause."""
-SUGGEST_AMONG_MAX: Final = 20_000
+SUGGESTIONS_MAX: Final = 20
+"""More than so many wrong references have one cause."""
+SUGGEST_AMONG_MAX: Final = 5_000
+"""Looking for a near word among so many ids takes 50 ms."""
 
 PARENTS: Final = (
     ("institutions", "parent"),

@@ -16,6 +16,8 @@ ALWAYS: Final = ""
 """Before every date."""
 OPEN: Final = "~"
 """After every date."""
+HINTS_MAX: Final = 50
+"""Hints for so many different wrong cells of a column; more have one cause, and each takes a millisecond."""
 
 
 @dataclass
@@ -144,7 +146,8 @@ def _column(rows: Rows, column: Column, cells: list[str], faults: list[Fault]) -
         try:
             values[text] = convert(column, text)
         except CellError as error:
-            wrong[text] = str(error) if column.name in str(error) else f"{column.name}: {error}"
+            hint = error.hint() if len(wrong) < HINTS_MAX else ""
+            wrong[text] = f"{'' if column.name in str(error) else f'{column.name}: '}{error}{hint}"
             values[text] = _default(column)
     if wrong:
         faults.extend(rows.fault(row, wrong[text]) for row, text in enumerate(cells) if text in wrong)

@@ -1,16 +1,22 @@
 # ruff: noqa: E501  a case a line
 """`check`: a model without fault has none, and each kind of fault is found, at its file and line."""
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from schemas.errors import Fault, ModelError
+from schemas.model.build import Deployment, build_documents
 from schemas.model.check import check_folder
+from schemas.model.document import Document
+from schemas.model.points import point_columns
 from schemas.model.references import circles
 from schemas.model.tables import TABLES
-from tests.support.models import LIGHTS, Row, Tables, write_model
+from tests.support.models import LIGHTS, Row, Tables, tables, write_model
 
 
 def faults_of(path: Path) -> list[Fault]:
@@ -221,3 +227,63 @@ def test_every_column_of_the_design_is_there() -> None:
             assert column.note
             if column.type in ("ref", "refs"):
                 assert set(column.argument) <= set(TABLES)
+
+
+CELLS = st.one_of(
+    st.sampled_from(
+        [
+            "",
+            "0",
+            "-1",
+            "1e30",
+            "1/3",
+            "9" * 18,
+            "yes",
+            "east",
+            "E1",
+            "e-main",
+            "W",
+            "a;b",
+            "2025-01-01",
+            "24:00",
+            "+",
+            "*",
+            "站",
+            "\u202e",
+        ]
+    ),
+    st.text(max_size=8),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_whatever_people_write_is_a_fault_or_a_model(data: st.DataObject) -> None:
+    """Any cells may be anything: check never breaks, and what it lets pass can be built and made into arrays."""
+    model = tables()
+    for _ in range(data.draw(st.integers(1, 3))):
+        name = data.draw(st.sampled_from(sorted(model)))
+        row = data.draw(st.sampled_from(range(len(model[name]))))
+        column = data.draw(st.sampled_from(sorted(TABLES[name].columns)))
+        model[name][row][column] = data.draw(CELLS)
+    with tempfile.TemporaryDirectory() as folder:
+        found, faults = check_folder(write_model(Path(folder), **model))  # type: ignore[arg-type]
+    if not faults:
+        sites = found.rows("sites").texts("id")
+        partitions = {site: number for number, site in enumerate(sites)}
+        for document in build_documents(found, Deployment(partitions, {}, {}, {})).values():
+            assert len(point_columns(document)) == len(document.table("points").get("id", []))
+            assert Document.parse(document.raw, document.sha256) == document
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(["points.csv", "sites.yaml", "rules/x.yaml"]),
+    st.binary(max_size=200) | st.text(max_size=200).map(str.encode),
+)
+def test_no_bytes_break_the_reader(name: str, raw: bytes) -> None:
+    """Files may hold any bytes: the answer is a list of faults, never a stray error."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_model(Path(folder), suffix="yaml" if name.startswith("sites") else "csv")
+        (path / name).write_bytes(raw)
+        check_folder(path)
