@@ -242,6 +242,14 @@ class SlabConsumer(driver.Consumer):
         """Asks the group for a new assignment: all partitions are revoked and assigned anew."""
         await self._thread.call_thread(self._thread.rejoin_group)
 
+    def end_seen(self, tp: TP) -> int | None:
+        """The end of a partition as the last fetch told it; None: not fetched yet, or not ours."""
+        try:
+            end: int | None = self._thread.highwater(tp)
+        except (AssertionError, AttributeError):  # aiokafka's ways to say that another assignment is under way
+            return None
+        return end
+
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Stops the flow and empties the queues, then tells the tasks."""
         await super().on_partitions_revoked(revoked)

@@ -1,0 +1,328 @@
+"""A task: one partition of an input topic, from the log to committed outputs, in one thread.
+
+The state needs no transaction, because `advance` is deterministic: a transaction holds outputs and position, and a task
+that is opened again replays from a snapshot at S to the position P with its outputs thrown away, which must end at the
+heads that the position record holds.
+"""
+
+import dataclasses
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import Any, Final, cast
+
+import numpy as np
+
+from processors import snapshot
+from processors.advance import Processor
+from processors.state import ENGINE
+from schemas import codec
+from schemas.canonical import STREAMS
+from schemas.errors import ContractError, EngineMismatch, KafkaUnavailable, LogCut, LogError
+from schemas.model.document import Document
+from schemas.record_batches import Slab
+from schemas.settings import KafkaSettings, WorkerSettings
+from schemas.topics import topic_name
+from streams.documents import Documents
+from streams.kafka_admin import watermarks
+from streams.snapshots import SLOTS, Head, SnapshotWriter, read_record, read_state
+from streams.transaction import Commit, TaskProducer
+
+ROWS_MAX: Final = 100_000
+"""Rows that wait for a commit, at most (but for those of one slab)."""
+
+_log = logging.getLogger("ganzhi.worker")
+
+
+@dataclasses.dataclass(frozen=True)
+class Surroundings:
+    """What the tasks of a worker share.
+
+    Attributes:
+        kafka: where the log is.
+        worker: how often to commit and to write snapshots.
+        documents: finds documents.
+        snapshots: writes snapshots.
+    """
+
+    kafka: KafkaSettings
+    worker: WorkerSettings
+    documents: Documents
+    snapshots: SnapshotWriter
+
+
+class Task:
+    """One partition of an input topic.
+
+    `open`, `apply`, `commit`, `finish` and `close` belong to one thread; the attributes may be read, and `give_up` set,
+    by any.
+
+    Args:
+        shared: what the tasks of a worker share.
+        topic: input topic, without prefix.
+        partition: of it.
+        membership: group metadata of the assignment.
+
+    Attributes:
+        name: `TOPIC/PARTITION`.
+        give_up: when set, whatever the task waits for ends with an error, and nothing is committed any more.
+        since_s: monotonic time of the first message applied that is not committed; None: all are.
+        caught_up_to: position, as far as it may be compared with the end of the log; -1 while replaying.
+        wants_ticks: whether the partition holds sites of the live domain.
+    """
+
+    def __init__(self, shared: Surroundings, topic: str, partition: int, membership: bytes) -> None:
+        self.name = f"{topic}/{partition}"
+        self.give_up = threading.Event()
+        self.since_s: float | None = None
+        self.caught_up_to = -1
+        self.wants_ticks = False
+        self._shared = shared
+        self._topic = topic
+        self._partition = partition
+        self._membership = membership
+        self._producer: TaskProducer | None = None
+        self._processor = self._fresh()
+        self._committed = 0
+        self._heads: Mapping[str, tuple[int, bytes]] = {}
+        self._broken = False
+        self._replaying = False
+        self._replayed = 0
+        self._opened_s = 0.0
+        self._slot = 0
+        self._snapshot_at = 0
+        self._snapshot_s = 0.0
+        self._work_s = 0.0
+        self._writing: Future[bool] | None = None
+
+    def open(self) -> int:
+        """Fences whoever had the task, finds its position and the newest snapshot that is right.
+
+        Returns:
+            The offset to read from.
+
+        Raises:
+            Fenced: another process opened it at the same moment.
+            LogCut: history is missing between the log and the position.
+            EngineMismatch: another release must go on.
+            LogError: positions cannot be read, or a snapshot contradicts them.
+            KafkaUnavailable: given up.
+        """
+        began_s = self._opened_s = time.monotonic()
+        kafka = self._shared.kafka
+        self._producer = TaskProducer(kafka, self._topic, self._partition, self._membership, self.give_up)
+        record = read_record(kafka, self._topic, self._partition, self.give_up)
+        position = self._read_position(record.position)
+        low, high = self._log_ends()
+        if not low <= position <= high:
+            raise LogCut(
+                f"{self.name} stands at offset {position}, but the log has {low} to {high}; restore the topic, "
+                "or replay the archive into a new one"
+            )
+        self._restore(record.heads, low, position)
+        self._slot = self._next_slot(record.heads)
+        self._committed = position
+        self._replaying = True
+        start = self._processor.position
+        if start >= position:
+            self._verify()
+        _log.info(
+            "%s: opened at position %d, snapshot %s, %d messages to replay, %.2f s",
+            self.name, position, start if self._snapshot_at else "none", position - start, time.monotonic() - began_s,
+        )  # fmt: skip
+        return start
+
+    def apply(self, slab: Slab) -> None:
+        """Applies a slab that starts at the position, and commits when something must not wait.
+
+        Raises:
+            EngineMismatch: the log wants another release from here on.
+            LogError: the replay does not give what was published.
+            Fenced, KafkaUnavailable: as `commit`.
+        """
+        if self._broken or self.give_up.is_set():
+            return
+        self._broken = True  # until this has gone well: a state that is half a step ahead must not be committed
+        began_s = time.thread_time()
+        first = 0
+        if self._replaying:
+            first = self._replay(slab)
+        if not self._replaying:
+            self._processor.advance(slab, first)
+            self.caught_up_to = self._processor.position
+            self.wants_ticks = bool(self._processor.heads) and not self._processor.simulated
+        self._work_s += time.thread_time() - began_s
+        self._broken = False
+        if self._replaying or self._processor.position == self._committed:
+            return
+        if self.since_s is None:
+            self.since_s = time.monotonic()
+        outbox = self._processor.outbox
+        if outbox.urgent or outbox.rows > ROWS_MAX or self.is_due(time.monotonic()):
+            self.commit()
+
+    def is_due(self, now_s: float) -> bool:
+        """Whether a commit is due."""
+        since_s = self.since_s
+        return since_s is not None and now_s - since_s >= self._shared.worker.commit_interval_s
+
+    def commit(self, final: bool = False) -> None:
+        """Commits what was applied: outputs, position, group offset. Nothing to commit: nothing happens.
+
+        Args:
+            final: whether the worker stops, so that a snapshot makes the next start quick.
+
+        Raises:
+            Fenced: the task must be opened again, here or elsewhere.
+            KafkaUnavailable: given up; what was committed shows when it is opened again.
+            LogError: the broker refuses what is sent.
+        """
+        if self._broken or self._replaying or self._producer is None or self.give_up.is_set():
+            return
+        processor = self._processor
+        position = processor.position
+        if position != self._committed:
+            self._broken = True
+            outputs = processor.take()
+            record: dict[str, object] = {
+                "topic": self._topic,
+                "partition": self._partition,
+                "engine": ENGINE,
+                "position": position,
+                "clock_ms": processor.clock_ms,
+                "streams": processor.stream_heads(),
+            }
+            self._producer.commit(Commit(outputs, codec.write("task_position", record), position))
+            self._committed = position
+            self._broken = False
+        self.since_s = None
+        # After the commit: a snapshot is never ahead of the position. Nothing was applied in between.
+        if self._wants_snapshot(final):
+            self._write_snapshot()
+
+    def finish(self, final: bool) -> None:
+        """Commits what is left and lets go.
+
+        Args:
+            final: whether the worker stops.
+        """
+        try:
+            self.commit(final)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Aborts what is under way and lets the connections go."""
+        self._broken = True
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.close()
+
+    # -- opening ------------------------------------------------------------------------------------------------------
+
+    def _fresh(self) -> Processor:
+        return Processor(self._topic, self._partition, self._document)
+
+    def _document(self, sha256: bytes) -> Document:
+        return self._shared.documents.get(sha256, self.give_up)
+
+    def _log_ends(self) -> tuple[int, int]:
+        kafka = self._shared.kafka
+        while True:
+            try:
+                ends = watermarks(kafka, topic_name(kafka, self._topic), [self._partition], 5.0)
+            except KafkaUnavailable as error:
+                _log.warning("%s: %s", self.name, error)
+                if self.give_up.wait(0.2):
+                    raise
+            else:
+                return ends[self._partition]
+
+    def _read_position(self, record: Mapping[str, codec.Value] | None) -> int:
+        if record is None:
+            self._heads = {}
+            return 0
+        engine = cast("int", record["engine"])
+        if engine != ENGINE:
+            raise EngineMismatch(engine, ENGINE, self.name)
+        streams = cast("list[dict[str, Any]]", record["streams"])
+        self._heads = {head["stream"]: (head["sequence"], head["head"]) for head in streams}
+        return cast("int", record["position"])
+
+    def _restore(self, heads: Mapping[int, Head], low: int, position: int) -> None:
+        """Takes the newest snapshot that is right and not ahead of the position; else begins at the log's start."""
+        usable = [head for head in heads.values() if low <= head.offset <= position]
+        for head in sorted(usable, key=lambda head: head.offset, reverse=True):
+            try:
+                raw = read_state(self._shared.kafka, self._topic, self._partition, head, self.give_up)
+                processor = snapshot.load(raw, self._topic, self._partition, self._document)
+                if processor.position != head.offset:
+                    raise ContractError(f"snapshot at {processor.position}, its head says {head.offset}")
+            except ContractError as error:
+                _log.warning("%s: snapshot at %d is not used: %s", self.name, head.offset, error)
+                continue
+            self._processor, self._snapshot_at = processor, head.offset
+            return
+        if low > 0:
+            raise LogCut(
+                f"{self.name} has no usable snapshot, and the log starts at offset {low} instead of 0; replay the "
+                "archive into a new topic"
+            )
+
+    def _next_slot(self, heads: Mapping[int, Head]) -> int:
+        """Not the one that was used: a writer that dies midway spoils its slot."""
+        for slot in range(SLOTS):
+            if slot not in heads:
+                return slot
+        used = self._snapshot_at
+        return min((head for head in heads.values() if head.offset != used), key=_age, default=heads[0]).slot
+
+    def _replay(self, slab: Slab) -> int:
+        """Applies the messages of a slab before the position; the index of the first one after them."""
+        cut = int(np.searchsorted(slab.offsets, self._committed))
+        self._processor.advance(slab, 0, cut)
+        self._processor.take(publish=False)
+        self._replayed += cut
+        if slab.end >= self._committed:
+            self._verify()
+        return cut
+
+    def _verify(self) -> None:
+        """Ends the replay: what was recomputed must be what was published."""
+        if self._heads:
+            ours = {str(h["stream"]): (h["sequence"], h["head"]) for h in self._processor.stream_heads()}
+            for stream in STREAMS:
+                if ours[stream] != self._heads.get(stream):
+                    theirs = self._heads.get(stream, (0, b""))
+                    raise LogError(
+                        f"{self.name}: replayed to offset {self._committed}, the stream {stream} has {ours[stream][0]} "
+                        f"rows and another hash than the {theirs[0]} rows that were published; nothing more is "
+                        "published. Has the log or a document changed? `ganzhi replay verify` shows where"
+                    )
+        self._replaying = False
+        if self._replayed:
+            _log.info(
+                "%s: replayed %d messages up to %d, %.2f s after it was opened",
+                self.name, self._replayed, self._committed, time.monotonic() - self._opened_s,
+            )  # fmt: skip
+
+    # -- snapshots ----------------------------------------------------------------------------------------------------
+
+    def _wants_snapshot(self, final: bool) -> bool:
+        if self._committed == self._snapshot_at or (self._writing is not None and not self._writing.done()):
+            return False
+        worker = self._shared.worker
+        rested = not self._snapshot_s or time.monotonic() - self._snapshot_s >= worker.snapshot_interval_s
+        return final or (self._work_s > worker.snapshot_replay_s and rested)
+
+    def _write_snapshot(self) -> None:
+        raw = snapshot.save(self._processor)
+        self._writing = self._shared.snapshots.write(self._topic, self._partition, self._slot, self._committed, raw)
+        self._slot = (self._slot + 1) % SLOTS
+        self._snapshot_at, self._snapshot_s, self._work_s = self._committed, time.monotonic(), 0.0
+
+
+def _age(head: Head) -> int:
+    return head.offset

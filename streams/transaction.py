@@ -1,0 +1,195 @@
+"""One Kafka transaction: outputs, position record and the group's offset, at once or not at all.
+
+The transactional id names the task, so whoever opens a task fences every other process that still thinks it owns it.
+The group's offset carries the generation of the assignment, so the group fences as well (KIP-447); it is for lag tools,
+the position record decides.
+"""
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+
+from processors.outputs import Output
+from schemas.errors import Fenced, KafkaUnavailable, LogError
+from schemas.kafka import client_config, group_name
+from schemas.settings import KafkaSettings
+from schemas.topics import TASKS, topic_name
+
+TRANSACTION_S_MAX: Final = 60.0
+"""After so long without an end the broker aborts a transaction, and read_committed readers go on."""
+
+MESSAGE_BYTES_MAX: Final = 8 << 20
+
+_CALL_S: Final = 1.0
+_PAUSE_S_MAX: Final = 2.0
+_WARN_S: Final = 5.0
+_SILENT: Final = 0
+
+_FENCES: Final = (
+    KafkaError._FENCED,  # noqa: SLF001  librdkafka's own name
+    KafkaError.PRODUCER_FENCED,
+    KafkaError.INVALID_PRODUCER_EPOCH,
+    KafkaError.ILLEGAL_GENERATION,
+    KafkaError.UNKNOWN_MEMBER_ID,
+    KafkaError.FENCED_INSTANCE_ID,
+    KafkaError.REBALANCE_IN_PROGRESS,
+)
+"""Somebody else has the task, or the assignment it belongs to is over: sending again cannot help."""
+
+_REFUSALS: Final = (
+    KafkaError.MSG_SIZE_TOO_LARGE,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+)
+"""A person has to change something first."""
+
+_log = logging.getLogger("ganzhi.worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What one transaction holds.
+
+    Attributes:
+        outputs: messages for the output topics, in order.
+        position: the position record.
+        offset: of the next input message, for the group.
+    """
+
+    outputs: Sequence[Output]
+    position: bytes
+    offset: int
+
+
+class TaskProducer:
+    """The transactional producer of one task. Used by one thread; making it fences whoever had the task.
+
+    Args:
+        kafka: where the log is.
+        topic: input topic, without prefix.
+        partition: of the input topic, and of everything that is written.
+        membership: group metadata of the assignment (`schemas.kafka.group_metadata`).
+        give_up: set by another thread to end waiting and retries.
+
+    Raises:
+        Fenced: another process opened the task at the same moment.
+        KafkaUnavailable: given up before the broker answered.
+        LogError: the broker refuses the transactional id.
+    """
+
+    def __init__(
+        self, kafka: KafkaSettings, topic: str, partition: int, membership: bytes, give_up: threading.Event
+    ) -> None:
+        self._kafka = kafka
+        self._membership = membership
+        self._partition = partition
+        self._give_up = give_up
+        self._name = f"{topic}/{partition}"
+        self._input = topic_name(kafka, topic)
+        self._warned_s = 0.0
+        self._open = False
+        config = client_config(
+            kafka,
+            transactional_id=group_name(kafka, f"ganzhi-{topic}-{partition}"),
+            transaction_timeout_ms=int(TRANSACTION_S_MAX * 1000),
+            message_max_bytes=MESSAGE_BYTES_MAX,
+            compression_type="lz4",
+            linger_ms=0,
+            log_level=_SILENT,
+        )
+        self._producer = Producer(config)
+        try:
+            self._finish("open", self._producer.init_transactions)
+        except KafkaException as error:
+            raise self._translated(error.args[0]) from error
+
+    def commit(self, commit: Commit) -> None:
+        """Sends a transaction until it is committed; aborts and sends the same again as long as that can help.
+
+        Raises:
+            Fenced: the task is somebody else's, or its state here cannot be saved: forget it and open it again.
+            KafkaUnavailable: given up; whether it was committed is not known.
+            LogError: the broker refuses what is sent.
+        """
+        pause_s = 0.05
+        while True:
+            try:
+                return self._send(commit)
+            except KafkaException as error:
+                fault = error.args[0]
+                if fault.code() in (*_FENCES, *_REFUSALS) or not fault.txn_requires_abort():
+                    raise self._translated(fault) from error
+                self._warn(f"a commit is sent again: {fault.str()}")
+                self._abort()
+            if self._give_up.wait(pause_s):
+                raise KafkaUnavailable(self._kafka.bootstrap, f"{self._name} was given up before it could commit")
+            pause_s = min(2 * pause_s, _PAUSE_S_MAX)
+
+    def close(self) -> None:
+        """Aborts what is open, as far as the broker answers, and lets the connections go."""
+        if self._open:
+            with contextlib.suppress(KafkaException):
+                self._producer.abort_transaction(_CALL_S)
+        self._producer.purge()
+        del self._producer
+
+    def _send(self, commit: Commit) -> None:
+        self._producer.begin_transaction()
+        self._open = True
+        for output in commit.outputs:
+            self._produce(topic_name(self._kafka, output.topic), output.value, None)
+        self._produce(topic_name(self._kafka, TASKS), commit.position, self._name.encode())
+        offsets = [TopicPartition(self._input, self._partition, commit.offset)]
+        self._finish("offsets", lambda s: self._producer.send_offsets_to_transaction(offsets, self._membership, s))
+        self._finish("commit", self._producer.commit_transaction)
+        self._open = False
+
+    def _produce(self, topic: str, value: bytes, key: bytes | None) -> None:
+        while True:
+            try:
+                return self._producer.produce(topic, value, key, self._partition)
+            except BufferError:
+                self._producer.poll(0.1)
+                if self._give_up.is_set():
+                    raise KafkaUnavailable(self._kafka.bootstrap, f"{self._name} was given up in a commit") from None
+
+    def _finish(self, what: str, call: Callable[[float], object]) -> None:
+        """Calls until it is done: what librdkafka calls retriable goes on where it stopped when it is called again."""
+        while True:
+            try:
+                call(_CALL_S)
+            except KafkaException as error:
+                fault = error.args[0]
+                if not fault.retriable() or fault.fatal():
+                    raise
+                self._warn(f"{what} takes long: {fault.str()}")
+                if self._give_up.wait(0.02):
+                    raise KafkaUnavailable(self._kafka.bootstrap, f"{self._name}: {fault.str()}") from error
+            else:
+                return
+
+    def _abort(self) -> None:
+        try:
+            self._finish("abort", self._producer.abort_transaction)
+        except KafkaException as error:  # seen: INVALID_TXN_STATE after a time-out; only a new producer can go on
+            raise Fenced(f"{self._name} cannot abort: {error.args[0].str()}") from error
+        self._open = False
+
+    def _translated(self, fault: KafkaError) -> LogError:
+        if fault.code() in _REFUSALS:
+            return LogError(f"{self._name} cannot be committed: {fault.str()} ({fault.name()})")
+        return Fenced(f"{self._name} must be opened again: {fault.str()} ({fault.name()})")
+
+    def _warn(self, text: str) -> None:
+        now_s = time.monotonic()
+        if now_s - self._warned_s >= _WARN_S:
+            self._warned_s = now_s
+            _log.warning("%s: %s", self._name, text)
