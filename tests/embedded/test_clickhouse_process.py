@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import socket
 import threading
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import psutil
 import pytest
 
 from ganzhi.embedded.clickhouse import EmbeddedClickHouse
+from ganzhi.embedded.clickhouse_server import configuration
 from schemas.errors import ChildDied, FolderInUse, PortInUse
 from tests.embedded.conftest import MEMORY_BYTES, READER_PASSWORD, WRITER_PASSWORD, run_curl
 
@@ -181,27 +183,29 @@ def test_acknowledged_rows_survive_kills_during_inserts(make: Make) -> None:
     assert any(number >= 9 for _, number in sent)
 
 
-def test_what_is_merged_and_limited(make: Make) -> None:
-    """The engine took its configuration: a small pool, and thresholds for merges and mutations that fit it."""
+def test_the_engine_took_its_configuration(make: Make) -> None:
+    """Pool, memory, merge size and the writer's time limit are what the configuration says."""
     one = started(make())
-    settings = dict(
-        line.split("\t")
-        for line in ask(
-            one, "SELECT name, value FROM system.merge_tree_settings WHERE name LIKE '%number_of_free_entries%'"
-        )
-        .decode()
-        .splitlines()
+    names = "('background_pool_size', 'max_server_memory_usage')"
+    found = ask(one, f"SELECT name, value FROM system.server_settings WHERE name IN {names} ORDER BY name")
+    assert found == f"background_pool_size\t2\nmax_server_memory_usage\t{MEMORY_BYTES}\n".encode()
+    merge = ask(
+        one, "SELECT value FROM system.merge_tree_settings WHERE name = 'max_bytes_to_merge_at_max_space_in_pool'"
     )
-    assert int(settings["number_of_free_entries_in_pool_to_lower_max_size_of_merge"]) <= 4
-    assert int(settings["number_of_free_entries_in_pool_to_execute_mutation"]) <= 4
-    server = dict(
-        line.split("\t")
-        for line in ask(
-            one,
-            "SELECT name, value FROM system.server_settings "
-            "WHERE name IN ('background_pool_size', 'max_server_memory_usage')",
-        )
-        .decode()
-        .splitlines()
-    )
-    assert server == {"background_pool_size": "2", "max_server_memory_usage": str(MEMORY_BYTES)}
+    assert int(merge) == configuration.EngineLimits(0).merge_bytes_max
+    assert ask(one, "SELECT toUInt32(getSetting('max_execution_time'))") == b"3600\n"
+
+
+def test_an_insert_whose_client_goes_away_is_not_stored(make: Make) -> None:
+    """A body that ends before its announced length: nothing of it is stored, and the server serves on."""
+    one = started(make())
+    ask(one, "CREATE TABLE t (a UInt32) ENGINE = MergeTree ORDER BY a")
+    data = b"".join(b"%d\n" % n for n in range(1000))
+    login = base64.b64encode(f"default:{WRITER_PASSWORD}".encode())
+    head = b"POST /?query=INSERT+INTO+t+FORMAT+TSV HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic %s\r\nContent-Length: %d\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", one.port), timeout=30) as connection:
+        connection.sendall(head % (login, len(data) + 1) + data)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(65536):
+            pass
+    assert ask(one, "SELECT count() FROM t") == b"0\n"

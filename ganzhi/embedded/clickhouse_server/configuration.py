@@ -67,8 +67,8 @@ def default_memory_bytes() -> int:
 def config_xml(users: Path, empty: Path, tmp: Path, limits: EngineLimits) -> str:
     """The engine's configuration.
 
-    The pool has 2 x `merge_threads` places. ClickHouse's own thresholds (8 and 20 free places) are for a pool of 32:
-    kept, they would hold every merge here at a few hundred MB and every mutation for ever.
+    The pools are those of one small machine. How many free places a large merge or a mutation wants is left to the
+    engine, which derives it from the pool.
     """
     values = {
         "users_config": users,
@@ -101,12 +101,7 @@ def config_xml(users: Path, empty: Path, tmp: Path, limits: EngineLimits) -> str
         "background_common_pool_size": 2,
         "background_schedule_pool_size": 8,
     }
-    merge_tree = {
-        "number_of_free_entries_in_pool_to_lower_max_size_of_merge": 2,
-        "number_of_free_entries_in_pool_to_execute_mutation": 1,
-        "number_of_free_entries_in_pool_to_execute_optimize_entire_partition": 1,
-        "max_bytes_to_merge_at_max_space_in_pool": limits.merge_bytes_max,
-    }
+    merge_tree = {"max_bytes_to_merge_at_max_space_in_pool": limits.merge_bytes_max}
     lines = [*_elements(values), "<merge_tree>", *_elements(merge_tree), "</merge_tree>"]
     lines.append(
         "<access_control_improvements><table_engines_require_grant>true</table_engines_require_grant></access_control_improvements>"
