@@ -35,7 +35,7 @@ from processors.state import (
 from processors.transfer import transfer
 from schemas import codec, topics
 from schemas.canonical import STREAMS
-from schemas.decode import Columns, M, Status, batch_header, decode_batches
+from schemas.decode import TIME_MAX, Columns, M, Status, batch_header, decode_batches
 from schemas.errors import ContractError, DecodeError, EngineMismatch, ModelError
 from schemas.model.document import Document
 from schemas.reasons import TEXTS, Reason
@@ -52,6 +52,14 @@ def buffer(layout: Layout) -> Longs:
     """Room for the rows of many readings: several times what the widest single one can emit."""
     widest = READING_ROWS + INSTANCE_ROWS * layout.fanout + PART_ROWS * layout.wasted
     return np.zeros((max(_BUFFER_ROWS, 2 * widest), OUT_COLUMNS), np.int64)
+
+
+def _base(wanted: int, times_ms: list[int]) -> int:
+    """Base time of a batch that is sent again: the wanted one, unless the decoder's bounds on base and offsets forbid."""
+    low, high = min(times_ms), max(times_ms)
+    if abs(wanted) <= TIME_MAX and wanted - TIME_MAX <= low and high <= wanted + TIME_MAX:
+        return wanted
+    return max(-TIME_MAX, min((low + high) // 2, TIME_MAX))
 
 
 class Processor:
@@ -82,6 +90,7 @@ class Processor:
         self._magic = batch_header()
         self._context = np.zeros(CONTEXT, np.int64)
         self._no_spans = np.zeros(0, np.int64)
+        self._refused: list[list[int]] = []
 
     @property
     def clock_ms(self) -> int:
@@ -92,6 +101,11 @@ class Processor:
     def simulated(self) -> bool:
         """Whether ticks bring the time (a simulated domain) or the log does."""
         return self.layout.simulated
+
+    @property
+    def live(self) -> bool:
+        """Whether the log's time moves the clock; nobody knows before the first document, and time stands still."""
+        return bool(self.layout.documents) and not self.layout.simulated
 
     def advance(self, slab: Slab, first: int = 0, stop: int | None = None) -> None:
         """Applies messages first to stop of a slab; rows go to the outbox.
@@ -163,7 +177,7 @@ class Processor:
                 spans,
                 slab.offsets,
                 slab.timestamps_ms,
-                not self.simulated,
+                self.live,
                 self.layout.fanout,
                 self.layout.wasted,
                 self.layout.arrays,
@@ -171,13 +185,16 @@ class Processor:
                 self._context,
                 self._out,
             )
-            self._drain(slab, rows)
+            self._drain(rows)
+        refused, self._refused = self._refused, []
+        self._rejects(slab, refused)
 
-    def _drain(self, slab: Slab, count: int) -> None:
+    def _drain(self, count: int) -> None:
+        """Empties the buffer. Rejects wait for the end of their message: where the buffer was full must not show."""
         rows = self._out[:count]
         rejects = rows[rows[:, 0] == REJECTED]
         if len(rejects):
-            self._rejects(slab, rejects[:, HEAD_COLUMNS : HEAD_COLUMNS + len(COLUMNS[REJECTED])].tolist())
+            self._refused += rejects[:, HEAD_COLUMNS : HEAD_COLUMNS + len(COLUMNS[REJECTED])].tolist()
         self.outbox.drain(self.layout, rows)
 
     # -- rejected input -----------------------------------------------------------------------------------------------
@@ -200,7 +217,7 @@ class Processor:
                 continue
             name = slab.data[m[M.SITE_AT] : m[M.SITE_AT] + m[M.SITE_BYTES]].tobytes().decode()
             gateway = slab.data[m[M.GATEWAY_AT] : m[M.GATEWAY_AT] + m[M.GATEWAY_BYTES]].tobytes().decode()
-            base = members[0][4]
+            base = _base(members[0][4], [row[4] for row in members])
             raw = codec.write(
                 "meter_batch",
                 {
@@ -273,12 +290,16 @@ class Processor:
             if contract == "tick":
                 clock = codec.read("tick", value)["clock_ms"]
                 assert isinstance(clock, int)
+                if not 0 <= clock <= TIME_MAX:
+                    raise DecodeError(f"a tick of {clock} ms, a time that no clock has")
                 self._time(slab, record, clock if self.simulated else int(slab.timestamps_ms[record]), tick=True)
                 return
-            if not self.simulated:
+            if self.live:
                 self._time(slab, record, int(slab.timestamps_ms[record]))
             if contract == "config_record":
                 self._config(slab, record, codec.read("config_record", value))
+                if self.live:  # the first document of a partition says whose time is the clock
+                    self._time(slab, record, int(slab.timestamps_ms[record]))
             elif contract == "engine_record":
                 wanted = codec.read("engine_record", value)["engine"]
                 if wanted != ENGINE:
@@ -299,7 +320,7 @@ class Processor:
 
     def _time(self, slab: Slab, record: int, clock: int, tick: bool = False) -> None:
         """Moves the task's clock; in a simulated domain only a tick does."""
-        if self.simulated and not tick:
+        if not self.live and not (self.simulated and tick):
             return
         arrays, state = self.layout.arrays, self.state
         context = self._context
@@ -322,7 +343,7 @@ class Processor:
                 state.scalars,
                 self._out,
             )
-            self._drain(slab, int(context[CURSOR]))
+            self._drain(int(context[CURSOR]))
 
     def _config(self, slab: Slab, record: int, fields: dict[str, codec.Value]) -> None:
         """A site is computed by another document from here on; a record that does not follow its predecessor is rejected."""

@@ -7,7 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from processors.layout import Layout
+from schemas.decode import TIME_MAX
+from schemas.errors import DecodeError
 from schemas.model.document import Document
+
+VALUE_MAX = 1 << 62
 
 
 class Pseudo(NamedTuple):
@@ -23,7 +27,10 @@ class Pseudo(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Places:
-    """Points that `apply` made for a site: (station or vehicle, class, measure) → number of the point; empty texts where a part has none."""
+    """Points that `apply` made for a site.
+
+    `numbers`: (bin, station or vehicle; class; measure) → number of the point; empty texts where a part has none.
+    """
 
     numbers: dict[tuple[str, str, str], int]
     stations: frozenset[str]
@@ -38,11 +45,14 @@ def _places(sha256: bytes, holder: "_Holder") -> Places:
     numbers: dict[tuple[str, str, str], int] = {}
     columns = [
         table.get(name, [None] * len(table.get("id", [])))
-        for name in ("station", "vehicle", "waste_class", "measure", "number")
+        for name in ("bin", "station", "vehicle", "waste_class", "measure", "number")
     ]
-    for station, vehicle, waste_class, measure, number in zip(*columns, strict=True):
+    for bin_, station, vehicle, waste_class, measure, number in zip(*columns, strict=True):
         if measure:
-            numbers[(str(station or vehicle or ""), str(waste_class or ""), str(measure))] = int(str(number))
+            key = (str(waste_class or ""), str(measure))
+            numbers[(str(bin_ or station or vehicle or ""), *key)] = int(str(number))
+            if bin_:  # an event that names the station alone means its first bin of the class
+                numbers.setdefault((str(station), *key), int(str(number)))
     stations = frozenset(map(str, holder.document.table("stations").get("id", [])))
     vehicles = frozenset(map(str, holder.document.table("vehicles").get("id", [])))
     return Places(numbers, stations, vehicles, frozenset(key[1] for key in numbers if key[1]))
@@ -78,7 +88,13 @@ class Made:
         self._rows = layout.arrays.number_row[start : int(layout.arrays.number_start[index + 1])]
 
     def add(self, where: str, waste_class: str, measure: str, value: int, span_ms: int = 0) -> bool:
-        """Adds a reading of (where, class, measure); False when the model has no such point."""
+        """Adds a reading of (where, class, measure); False when the model has no such point.
+
+        Raises:
+            DecodeError: a value that no counter has; in the point's smallest unit it may be beyond int64.
+        """
+        if abs(value) > VALUE_MAX or abs(span_ms) > TIME_MAX:
+            raise DecodeError(f"{measure} of {value} over {span_ms} ms")
         number = self.places.numbers.get((where, waste_class, measure))
         if number is None or number >= len(self._rows) or self._rows[number] < 0:
             return False

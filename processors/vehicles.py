@@ -48,4 +48,6 @@ def readings(event: dict[str, Value], layout: Layout) -> list[Pseudo] | Reason:
         made.add(vehicle, "", "ignition", int(event["ignition"] is True))
     if isinstance(event["speed_mm_s"], int):
         made.add(vehicle, "", "speed", event["speed_mm_s"] * 36 // 10)  # mm/s to thousandths of km/h
+    if isinstance(event["soc_permille"], int):
+        made.add(vehicle, "", "soc", event["soc_permille"] * 100)  # per mille to thousandths of a per cent
     return made.readings
