@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas import topics
+from schemas.errors import ContractError
 from schemas.model.document import LIMITS, Document
 from schemas.model.points import PointColumns, point_columns
 from schemas.rules.instances import compile_rules
@@ -38,7 +39,7 @@ META: Final = np.dtype(
         (
             "edges",
             "i4",
-        ),  # in `lists`: (instance, whether it looks at the value) of every instance that a reading may wake
+        ),  # in `lists`: (instance, LOOKS_AT_VALUE or LOOKS_ALWAYS) of every instance that a reading may wake
         ("edges_end", "i4"),
         ("wastes", "i4"),  # in `lists`: (part, instance) of every part that counts its usage
         ("wastes_end", "i4"),
@@ -79,8 +80,15 @@ COUNTER_MAX: Final = 1 << 53
 """Registers and deltas are kept below this: 9,000 TWh in Wh, and sums of a thousand such fit in int64."""
 RATE_MAX: Final = 1 << 32
 """Rated 4 GW in W: beyond that nothing is checked, so that products fit in int64."""
+DAY_S: Final = 86_400
+DAY_MS: Final = 1000 * DAY_S
 GAUGE_MAX: Final = 1 << 40
 """Gauges and states, in thousandths: times the milliseconds of an interval this fits in int64."""
+_TRUTHS: Final = (Op.SCHEDULE, Op.LT, Op.LE, Op.GT, Op.GE, Op.EQ, Op.NE, Op.AND, Op.OR, Op.NOT)
+SPREAD_INTERVALS_MAX: Final = 200
+"""A gap is spread over so many intervals at most: a reading's rows must fit into `step.READING_ROWS`."""
+SPREAD_MAX_MS: Final = 1 << 31
+"""See `registers.share`."""
 HELD_INTERVALS_MAX: Final = 96
 """A gauge's value is held over so many intervals at most."""
 
@@ -92,6 +100,9 @@ SPREAD_INTERVALS: Final = 3
 DIPS: Final = 5
 
 USES_DATA_CLOCK: Final = 1
+
+LOOKS_AT_VALUE: Final = 1
+LOOKS_ALWAYS: Final = 2
 
 FNV_OFFSET: Final = 0xCBF29CE484222325
 FNV_PRIME: Final = 0x100000001B3
@@ -217,6 +228,13 @@ def _meta(columns: PointColumns, site: int, gateway_base: int, grid_ms: int) -> 
     return meta
 
 
+def _limits(document: Document) -> NDArray[np.int64]:
+    limits = np.array([[document.limits.get(key, LIMITS[key]) for key in LIMIT_NAMES]], np.int64)
+    limits[:, SPREAD_INTERVALS] = np.minimum(limits[:, SPREAD_INTERVALS], SPREAD_INTERVALS_MAX)
+    limits[:, SPREAD_MS] = np.minimum(limits[:, SPREAD_MS], SPREAD_MAX_MS)
+    return limits
+
+
 @dataclasses.dataclass(frozen=True)
 class _Site:
     """Arrays of one site before they are joined; indices count from the site's own 0."""
@@ -229,6 +247,8 @@ class _Site:
 
 
 def _site(document: Document, topic: str) -> _Site:
+    if document.interval_s <= 0 or DAY_S % document.interval_s:
+        raise ContractError(f"intervals of {document.interval_s} s; they must divide a day")
     columns = point_columns(document)
     keep = columns.topic == topics.INPUTS.index(topic)
     row_of = np.full(max(document.next_number, int(columns.numbers.max(initial=0)) + 1), -1, np.int32)
@@ -276,7 +296,18 @@ def build(topic: str, documents: dict[str, Document], versions: dict[str, int]) 
 
     Returns:
         The layout; sites are in the order of their ids.
+
+    Raises:
+        ContractError: a document is not what `apply` writes.
+        ModelError: rules that `check` would have refused.
     """
+    try:
+        return _build(topic, documents, versions)
+    except (LookupError, ValueError, TypeError, OverflowError, AttributeError, AssertionError) as error:
+        raise ContractError(f"the document cannot be used: {error!r}") from error
+
+
+def _build(topic: str, documents: dict[str, Document], versions: dict[str, int]) -> Layout:
     names = tuple(sorted(documents))
     joined = _Joined()
     gateways: list[tuple[str, str]] = []
@@ -292,7 +323,7 @@ def build(topic: str, documents: dict[str, Document], versions: dict[str, int]) 
         joined.add("point_key", (np.int64(index) << 40) | columns.numbers.astype(np.int64))
         joined.add("number_row", np.where(site.row_of >= 0, site.row_of + rows, -1))
         joined.add("numbers", np.array([len(site.row_of)]))
-        joined.add("limits", np.array([[documents[name].limits.get(key, LIMITS[key]) for key in LIMIT_NAMES]]))
+        joined.add("limits", _limits(documents[name]))
         gateways += [(name, gateway) for gateway in site.columns.gateways]
         joined.add("gateway_site", np.full(len(site.columns.gateways), index))
         ids += columns.ids
@@ -420,7 +451,10 @@ def _arrays(joined: _Joined, gateways: list[tuple[str, str]], rows: int, instanc
     use_start, use_order = csr(uses[:, 0], rules)
     age_list = lists.add(ages[age_order, 1], ages[age_order, 2])
     use_list = lists.add(bounds[uses[use_order, 1]], 0)
-    edges = _edges(inst_slot, inst_rule, slot_start, slot_row, loaded)
+    looks = np.where(_freshening(code, raise_span, rules), LOOKS_ALWAYS, loaded * LOOKS_AT_VALUE)
+    edges = _edges(inst_slot, inst_rule, slot_start, slot_row, looks)
+    slow = edges[meta["data_clock"][edges[:, 0]] > 0, 1]
+    edges[np.isin(edges[:, 1], slow), 2] = LOOKS_ALWAYS  # every reading may move such an instance's clock
     edge_start, _ = csr(edges[:, 0], rows)
     edge_list = lists.add(edges[:, 1], edges[:, 2])
     part_start, part_row = _starts(longs("waste_lengths")), ints("waste_row")
@@ -442,7 +476,6 @@ def _arrays(joined: _Joined, gateways: list[tuple[str, str]], rows: int, instanc
     ruled["parts"], ruled["parts_end"] = part_list + part_start[:-1], part_list + part_start[1:]
     for key in ("for_ms", "keep_ms", "stale_ms"):
         ruled[key] = longs(key)[inst_rule]
-    slow = edges[meta["data_clock"][edges[:, 0]] > 0, 1] if len(edges) else edges[:, 1]
     ruled["flags"][slow] |= USES_DATA_CLOCK
     table, pool, spans = _gateway_table(gateways)
     return LayoutArrays(
@@ -473,14 +506,27 @@ def _loaded(
     return loaded
 
 
+def _freshening(code: NDArray[np.int64], raise_span: NDArray[np.int32], rules: int) -> NDArray[np.bool_]:
+    """[rule, role]: whether the result may become true because a role is fresher, as in `age(x) < 5 min`."""
+    found = np.zeros((rules, ROLES_MAX), bool)
+    for rule in range(rules):
+        program = code[raise_span[rule, 0] : raise_span[rule, 1]]
+        before = np.r_[-1, program[:-1, 0]]
+        turned = (program[:, 0] == Op.NOT) | (np.isin(program[:, 0], (Op.EQ, Op.NE)) & np.isin(before, _TRUTHS))
+        for at in np.flatnonzero(program[:, 0] == Op.AGE):
+            if turned.any() or program[at + 2, 0] not in (Op.GT, Op.GE):  # age, constant, comparison
+                found[rule, program[at, 1]] = True
+    return found
+
+
 def _edges(
     inst_slot: NDArray[np.int32],
     inst_rule: NDArray[np.int32],
     slot_start: NDArray[np.int32],
     slot_row: NDArray[np.int32],
-    loaded: NDArray[np.int8],
+    looks: NDArray[np.int64],
 ) -> NDArray[np.int64]:
-    """[n, 3]: (point row, instance, whether it looks at the value), by row and instance, each pair once."""
+    """[n, 3]: (point row, instance, how it looks at it), by row and instance, each pair once."""
     found: list[NDArray[np.int64]] = [np.zeros((0, 3), np.int64)]
     lengths_of = np.diff(slot_start)
     for role in range(ROLES_MAX):
@@ -491,7 +537,7 @@ def _edges(
         who = np.repeat(used, lengths)
         firsts = np.repeat(slot_start[inst_slot[used, role]], lengths)
         within = np.arange(len(who)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        found.append(np.stack([slot_row[firsts + within], who, loaded[inst_rule[who], role]], axis=1).astype(np.int64))
+        found.append(np.stack([slot_row[firsts + within], who, looks[inst_rule[who], role]], axis=1).astype(np.int64))
     edges = np.concatenate(found)
     edges = edges[np.lexsort((-edges[:, 2], edges[:, 1], edges[:, 0]))]
     first = np.ones(len(edges), bool)

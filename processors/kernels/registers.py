@@ -8,7 +8,7 @@ exactly.
 
 from processors.kernels.jit import inlined, kernel
 from processors.kernels.rows import Longs, ledger_row, verdict_row
-from processors.layout import RATE_MAX
+from processors.layout import DAY_MS, RATE_MAX
 from processors.state import (
     CAUSE_READING,
     CAUSE_RESET,
@@ -24,8 +24,6 @@ from processors.state import (
     MetaRow,
     PointRow,
 )
-
-DAY_MS = 86_400_000
 
 
 @inlined
@@ -147,6 +145,7 @@ def register_accept(p: PointRow, time: int, value: int) -> None:
     p.last = value
     p.pends = 0
     p.pend_time = time
+    p.pend_value = value
 
 
 @kernel

@@ -21,9 +21,12 @@ from processors.layout import (
     FNV_OFFSET,
     FNV_PRIME,
     FUTURE_MS,
+    LOOKS_ALWAYS,
+    LOOKS_AT_VALUE,
     OUTAGE_MS,
     SPREAD_INTERVALS,
     SPREAD_MS,
+    USES_DATA_CLOCK,
     LayoutArrays,
 )
 from processors.state import (
@@ -159,7 +162,7 @@ def move_clock(
     from it: an outage of ours raises nothing.
     """
     if time > scalars[CLOCK]:
-        if scalars[CLOCK] != NEVER and time - scalars[CLOCK] > outage_ms:
+        if scalars[CLOCK] == NEVER or time - scalars[CLOCK] > outage_ms:
             scalars[RESUMED] = time
         scalars[CLOCK] = time
     clock = scalars[CLOCK]
@@ -173,7 +176,11 @@ def move_clock(
         pop(scalars, queue, instances)
         context[SITE] = rules[first].site
         by = clock if scalars[RESUMED] == clock else max(due, scalars[RESUMED])
-        evaluate(first, due, by, context, rules, lists, meta, points, instances, parts, queue, scalars, out)
+        at = by if due == NEVER else due
+        if rules[first].flags & USES_DATA_CLOCK:  # only a new document puts these into the queue
+            by = own_clock(rules[first], lists, meta, points, scalars)
+            at = by
+        evaluate(first, at, by, context, rules, lists, meta, points, instances, parts, queue, scalars, out)
     return True
 
 
@@ -385,21 +392,24 @@ def step(
             # What the rules see, and the rules that have to look.
             seen = p.fact_time
             p.fact_time = time
-            if not accepted:  # the meter is alive, its value is not believed
-                continue
-            good = 1 if quality == 0 else 0
-            expired = seen == NEVER or time - seen > info.max_age_ms
-            changed = expired or value != p.fact_value or good != p.fact_good
-            if expired or value != p.fact_value:
-                p.since = time
-            p.fact_value = value
-            p.fact_good = good
+            changed = False
+            if accepted:  # else the meter is alive, but its value is not believed
+                good = 1 if quality == 0 else 0
+                expired = seen == NEVER or time - seen > info.max_age_ms
+                # By the clock it may have been unknown when a rule last looked, though no reading is missing.
+                changed = expired or clock - seen > info.max_age_ms or value != p.fact_value or good != p.fact_good
+                if expired or value != p.fact_value:
+                    p.since = time
+                p.fact_value = value
+                p.fact_good = good
             for edge in range(info.edges, info.edges_end):
                 instance = lists[edge, 0]
                 # An idle instance that looks at the value can only change when the value does; one that looks at the
-                # age, when there is one.
-                if instances[instance].phase == IDLE and seen != NEVER and not (changed and lists[edge, 1]):
-                    continue
+                # age, when there is one, or when it must not be too old.
+                if instances[instance].phase == IDLE and seen != NEVER:
+                    look = lists[edge, 1]
+                    if look & LOOKS_ALWAYS == 0 and not (changed and look & LOOKS_AT_VALUE):
+                        continue
                 by = own_clock(rules[instance], lists, meta, points, scalars)
                 evaluate(instance, time, by, context, rules, lists, meta, points, instances, parts, queue, scalars, out)
         scalars[MESSAGES] += 1
