@@ -78,6 +78,8 @@ def stop(end: int, rule: RuleRow, lists: Longs, meta: Records, points: Records, 
     """The condition ended at `end`; usage after it, that was counted already, is taken back while the value has not changed since."""
     for k in range(rule.parts, rule.parts_end):
         x = parts[lists[k, 0]]
+        if x.open == CLOSED:  # a new document made the rule name this point in the middle of the episode
+            continue
         p = points[lists[k, 1]]
         x.end = end
         if meta[lists[k, 1]].kind >= GAUGE and p.clock > end:
@@ -89,6 +91,8 @@ def resume(start: int, rule: RuleRow, lists: Longs, parts: Records) -> None:
     """The condition came back before the alert was resolved: the same episode goes on, the time between does not count."""
     for k in range(rule.parts, rule.parts_end):
         x = parts[lists[k, 0]]
+        if x.open == CLOSED:
+            continue
         x.open = COUNTING
         x.end = NEVER
         x.live_from = start
@@ -108,6 +112,8 @@ def finish(
     """The alert ended: parts whose point has passed the end are final now, the others when it has."""
     for k in range(rule.parts, rule.parts_end):
         x = parts[lists[k, 0]]
+        if x.open == CLOSED:
+            continue
         if points[lists[k, 1]].clock >= x.end:
             _emit(x, meta[lists[k, 1]], instance, x.end, 1, context, out)
             x.open = CLOSED
