@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processors.advance import Documents, Processor
-from processors.layout import build
-from processors.state import CLOSED, CLOSING, ENGINE, FIRING, INSTANCE, PART, POINT, SCALARS, TIMERS, StateArrays
+from processors.layout import DAY_MS, GAUGE, REGISTER, build
+from processors.state import CLOSED, CLOSING, ENGINE, FIRING, INSTANCE, NEVER, PART, POINT, SCALARS, TIMERS, StateArrays
 from schemas.canonical import STREAMS, Chain
 from schemas.errors import ContractError
 
@@ -63,12 +63,13 @@ def load(raw: bytes, topic: str, partition: int, documents: Documents) -> Proces
             processor.outbox.chains[name] = Chain(int(count), bytes.fromhex(tip), bytes.fromhex(rest))
         state = _arrays(raw, 4 + size, header["lengths"])
         processor.position = int(header["position"])
-    except (ValueError, KeyError, TypeError, struct.error) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, struct.error) as error:
         raise ContractError(f"snapshot cannot be read: {error}") from error
     found = {site: documents(sha) for site, (_, sha) in processor.heads.items()}
     layout = build(topic, found, {site: version for site, (version, _) in processor.heads.items()})
     arrays = layout.arrays
     _validate(state, len(arrays.meta), len(arrays.rules), len(arrays.part_row))
+    _validate_points(state, arrays.meta)
     processor.restore(layout, state)
     return processor
 
@@ -108,3 +109,14 @@ def _validate(state: StateArrays, points: int, instances: int, parts: int) -> No
         raise ContractError("snapshot has a wrong phase")
     if parts and (opened.min() < CLOSED or opened.max() > CLOSING):
         raise ContractError("snapshot has a wrong part")
+
+
+def _validate_points(state: StateArrays, meta: NDArray[np.void]) -> None:
+    """Open intervals end within one interval after their point's clock: a reading makes no more rows than have room."""
+    points = state.points
+    read = (points["clock"] != NEVER) & np.where(
+        meta["kind"] == REGISTER, meta["interval_ms"] < DAY_MS, meta["kind"] >= GAUGE
+    )
+    ahead_ms = (points["row_to"] - points["clock"])[read]
+    if np.any((ahead_ms <= 0) | (ahead_ms > meta["grid_ms"][read])):
+        raise ContractError("snapshot has a wrong interval")

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from processors.layout import Layout
-from processors.state import CLOSED, COUNTING, PENDING, TIMERS, StateArrays, empty_state
+from processors.layout import DAY_MS, Layout
+from processors.state import CLOSED, COUNTING, NEVER, PENDING, TIMERS, StateArrays, empty_state
 
 
 def _match(old: NDArray[np.generic], new: NDArray[np.generic]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -38,6 +38,7 @@ def transfer(old: Layout, state: StateArrays, new: Layout) -> StateArrays:
     same = old.arrays.meta["kind"][rows_old] == arrays.meta["kind"][rows_new]
     rows_old, rows_new = rows_old[same], rows_new[same]
     moved.points[rows_new] = state.points[rows_old]
+    _regrid(moved.points, arrays.meta, rows_new, old.arrays.meta[rows_old])
     inst_old, inst_new = _match(old.instance_key, new.instance_key)
     moved.instances[inst_new] = state.instances[inst_old]
     parts_old = old.instance_key[old.arrays.part_instance] ^ keys_old[old.arrays.part_row].astype(
@@ -52,6 +53,22 @@ def transfer(old: Layout, state: StateArrays, new: Layout) -> StateArrays:
     moved.parts["open"][(moved.parts["open"] == COUNTING) & ~active] = CLOSED
     _queue(moved)
     return moved
+
+
+def _regrid(
+    points: NDArray[np.void], meta: NDArray[np.void], rows: NDArray[np.int64], before: NDArray[np.void]
+) -> None:
+    """Puts the open interval of points on another grid: the first one that ends after the point's clock.
+
+    What a gauge has gathered in an interval that is no longer one is given up; a register's usage is not.
+    """
+    after = meta[rows]
+    by_hand = (before["interval_ms"] >= DAY_MS) != (after["interval_ms"] >= DAY_MS)
+    moved = rows[((before["grid_ms"] != after["grid_ms"]) | by_hand) & (points["clock"][rows] != NEVER)]
+    grid = meta["grid_ms"][moved]
+    points["row_to"][moved] = (points["clock"][moved] // grid + 1) * grid
+    for name in ("count", "sum", "minimum", "maximum", "integral"):
+        points[name][moved] = 0
 
 
 def _queue(state: StateArrays) -> None:
