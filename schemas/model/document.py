@@ -30,12 +30,12 @@ class Document:
         partitions: partition of every site of the deployment, so that an event that arrives elsewhere can be told.
         interval_s: length of a ledger interval; must divide a day.
         limits: numbers that change outputs (see `LIMITS`).
-        tables: the site's rows of every entity of the model, columnar, dated; `points` has `number` (uint32 per site,
-            never reused).
+        tables: the site's rows of every entity of the model, columnar, dated; every column of `columns.csv` is there.
+            `points` has more (`build.POINT_COLUMNS`: number, topic, station, …) and the points that apply makes;
+            `retired_points` keeps the numbers of those that left.
         rules: rule packs as they were written (parsed YAML), in order.
         calendars: calendar id → {"YYYY-MM-DD": kind}; kinds are workday, holiday, restday; a date that is absent is
             unknown.
-        schedules: rows of the model's schedules.
         keys: key id → Ed25519 public key, hex: who may sign control records.
         next_number: next free point number.
     """
