@@ -81,17 +81,12 @@ class EmbeddedClickHouse:
         write_users(
             self.folder / "users.json", [make_user(WRITER, "writer", writer), make_user(READER, "reader", reader)]
         )
-        command = [
-            sys.executable,
-            "-m",
-            "ganzhi.embedded.clickhouse_server",
-            str(self.folder),
-            "--port",
-            str(self._wanted_port),
-        ]
+        # -P: the working folder is no library, and so not among what the server may read.
+        command = [sys.executable, "-P", "-m", "ganzhi.embedded.clickhouse_server", str(self.folder.resolve())]
+        command += ["--port", str(self._wanted_port)]
         command += ["--databases", ",".join(self._databases), "--memory-bytes", str(self._memory_bytes)]
         environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
-        self._child = Child("ClickHouse", command, self.folder / "server.log", env=environment)
+        self._child = Child("ClickHouse", command, self.folder / "server.log", env=environment, cwd=self.folder)
         try:
             self._child.wait_until(self._bound, START_TIMEOUT_S)
         except ChildDied as error:

@@ -202,7 +202,8 @@ def test_an_insert_whose_client_goes_away_is_not_stored(make: Make) -> None:
     ask(one, "CREATE TABLE t (a UInt32) ENGINE = MergeTree ORDER BY a")
     data = b"".join(b"%d\n" % n for n in range(1000))
     login = base64.b64encode(f"default:{WRITER_PASSWORD}".encode())
-    head = b"POST /?query=INSERT+INTO+t+FORMAT+TSV HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic %s\r\nContent-Length: %d\r\n\r\n"
+    line = b"POST /?query=INSERT+INTO+t+FORMAT+TSV HTTP/1.1\r\n"
+    head = line + b"Host: localhost\r\nAuthorization: Basic %s\r\nContent-Length: %d\r\n\r\n"
     with socket.create_connection(("127.0.0.1", one.port), timeout=30) as connection:
         connection.sendall(head % (login, len(data) + 1) + data)
         connection.shutdown(socket.SHUT_WR)

@@ -1,29 +1,23 @@
 """Runs one statement of a request and writes its reply."""
 
 import contextlib
-import itertools
 import json
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
 
 from ganzhi.embedded.clickhouse_server import formats, native, statements, users
 from ganzhi.embedded.clickhouse_server.codes import (
-    BAD_ARGUMENTS,
     INVALID_SESSION_TIMEOUT,
-    QUERY_TOO_LARGE,
     READONLY,
-    SYNTAX_ERROR,
     from_engine,
     refused,
 )
 from ganzhi.embedded.clickhouse_server.engine import Connection, Engine, Piece
-from ganzhi.embedded.clickhouse_server.request import Request, read_form
+from ganzhi.embedded.clickhouse_server.request import Request
 from ganzhi.embedded.clickhouse_server.response import Reply, Summary
 from ganzhi.embedded.clickhouse_server.statements import Statement
+from ganzhi.embedded.clickhouse_server.work import Work
 
-#: The head of a body in which the statement of an INSERT must be complete.
-HEAD_BYTES = 256 << 10
 #: So much of a result is held before its reply begins: an error until then gets its own status, and the summary is
 #: exact.
 HOLD_BYTES = 1 << 20
@@ -32,72 +26,6 @@ HOLD_BYTES_WAITING = 16 << 20
 WHOLE_BYTES_MAX = 1 << 30
 SESSION_TIMEOUT_S = 60
 SESSION_TIMEOUT_MAX_S = 3600
-
-
-@dataclass(slots=True)
-class Work:
-    """A statement ready to run.
-
-    Attributes:
-        text: its SQL, without the data of an INSERT.
-        statement: what was read from it.
-        data: of an INSERT.
-        output_format: of the result, when it has one.
-    """
-
-    text: str
-    statement: Statement
-    data: Iterator[bytes]
-    output_format: str
-
-
-def prepare(request: Request, user: users.User) -> Work:
-    """Finds the statement and checks what can be checked before the engine sees it.
-
-    Raises:
-        ClickHouseRefused: no statement, too long a one, one that is not allowed, unsupported framing.
-    """
-    form = request.headers.get_content_type() == "multipart/form-data"
-    if form:
-        read_form(request)
-    url_text = request.fields.get("query", "").encode(errors="surrogateescape")
-    pieces: Iterator[bytes] = iter(()) if form else request.data
-    data: Iterator[bytes] = iter(())
-    head = url_text if url_text.strip() else _up_to(pieces, HEAD_BYTES)
-    statement = statements.read(head)
-    if url_text.strip() and statement.kind == "INSERT" and (statement.data_start >= 0 or not statement.selects):
-        # The statement is in the URL; the body is data, behind what may stand there already.
-        inline = head[statement.data_start :] if statement.data_start >= 0 else b""
-        data = itertools.chain((inline,), pieces)
-    elif statement.data_start >= 0:
-        data = itertools.chain((head[statement.data_start :],), pieces)
-    else:
-        head += (b"\n" if url_text.strip() else b"") + _up_to(pieces, statements.TEXT_BYTES_MAX)
-        if next(pieces, b""):
-            raise refused(QUERY_TOO_LARGE, f"the statement is longer than {statements.TEXT_BYTES_MAX} bytes")
-        statement = statements.read(head)
-    if not statement.kind:
-        raise refused(SYNTAX_ERROR, "Empty query")
-    statements.check(statement, reader=user.role == "reader")
-    try:
-        text = head[: statement.text_end].decode()
-    except UnicodeDecodeError:
-        raise refused(BAD_ARGUMENTS, "the statement is not UTF-8") from None
-    default = request.fields.get("default_format", "")
-    return Work(
-        text,
-        statement,
-        data,
-        statement.format or default or ("Values" if statement.kind == "INSERT" else "TabSeparated"),
-    )
-
-
-def _up_to(pieces: Iterator[bytes], size: int) -> bytes:
-    """Reads pieces until there are at least `size` bytes, or no more."""
-    out = bytearray()
-    while len(out) < size and (piece := next(pieces, None)) is not None:
-        out += piece
-    return bytes(out)
 
 
 class Runner:
@@ -124,17 +52,15 @@ class Runner:
             ClickHouseRefused: nothing was written yet.
             OSError: the client is gone.
         """
-        inserts = work.statement.kind == "INSERT" and (work.statement.data_start >= 0 or not work.statement.selects)
-        streams = work.statement.kind in statements.STREAMS and formats.joiner(work.output_format) is not None
-        bounds = {} if streams or inserts else {"max_result_bytes": str(WHOLE_BYTES_MAX)}
+        bounds = {} if work.streams or work.inserts else {"max_result_bytes": str(WHOLE_BYTES_MAX)}
         with self._connection(bounds) as connection:
             self._check_class(connection, work)
-            if inserts:
+            if work.inserts:
                 connection.set_params(self._request.params)
                 written = connection.insert(work.text, work.output_format, work.data)
                 summary = Summary(written_rows=written.rows, written_bytes=written.bytes, elapsed_ns=self._elapsed_ns())
                 reply.whole(b"", "", summary)
-            elif streams:
+            elif work.streams:
                 self._stream(connection, work, reply)
             else:
                 self._whole(connection, work, reply)

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BufferedReader
 from typing import Any, cast
 
-from ganzhi.embedded.clickhouse_server import queries, users
+from ganzhi.embedded.clickhouse_server import queries, users, work
 from ganzhi.embedded.clickhouse_server.codes import TOO_MANY_QUERIES, from_engine, refused
 from ganzhi.embedded.clickhouse_server.engine import Engine
 from ganzhi.embedded.clickhouse_server.request import Request, host_allowed, make_request
@@ -155,11 +155,11 @@ class Handler(BaseHTTPRequestHandler):
             reply.text(200, b"Ok.\n")
         else:
             user = users.authenticate(self._owner.users, *request.credentials())
+            task = work.prepare(request, user)  # reads the text, so a slow client holds no place meanwhile
             with self._owner.place(user):
-                work = queries.prepare(request, user)
                 mark = self._owner.engine.mark()
                 with self._owner.running.watched(mark, self.connection):
-                    queries.Runner(self._owner.engine, request, user, mark).run(work, reply)
+                    queries.Runner(self._owner.engine, request, user, mark).run(task, reply)
 
     def version_string(self) -> str:
         """The Server header."""
