@@ -1,4 +1,7 @@
-"""Moves a state from one layout to another: what has the same name keeps its row, what is new begins empty, what is gone is forgotten."""
+"""Moves a state from one layout to another by the names of rows.
+
+What has the same name keeps its row, what is new begins empty, what is gone is forgotten.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +75,10 @@ def _regrid(
 
 
 def _queue(state: StateArrays) -> None:
-    """Every instance is looked at once at the next move of the clock, in the order of its row: new rules find their deadlines that way."""
+    """Every instance is looked at once at the next move of the clock, in the order of its row.
+
+    New rules find their deadlines that way.
+    """
     count = len(state.instances)
     state.queue[:count] = np.arange(count)
     state.instances["place"] = np.arange(count)

@@ -109,7 +109,7 @@ CONTRACT_OF: Final = {
 
 
 def rows_of(stream: str, message: bytes, task: Task) -> list[dict[str, object]]:
-    """The rows of a published message with their `sequence` and the site's name; none if it is of another stream or task."""
+    """The rows of a message with `sequence` and the site's name; none if it is of another stream or task."""
     contract = CONTRACT_OF[stream]
     if codec.contract_of(message) != contract:
         return []

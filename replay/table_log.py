@@ -20,7 +20,8 @@ _TABLES: Final = {
     "gauges": ("gauges", f"{_HEAD}, point, {_SPAN}, count, sum, minimum, maximum, integral"),
     "alerts": (
         "alert_events",
-        f"{_HEAD}, config_version, rule, subject, episode, toString(state) AS state, severity, {_MS}(valid_at) AS valid_at, {_MS}(started_at) AS started_at",
+        f"{_HEAD}, config_version, rule, subject, episode, toString(state) AS state, severity,"
+        f" {_MS}(valid_at) AS valid_at, {_MS}(started_at) AS started_at",
     ),
     "episodes": ("episode_parts", f"{_HEAD}, rule, subject, episode, point, {_SPAN}, quantity, final"),
     "verdicts": ("verdicts", f"{_HEAD}, point, {_MS}(ts) AS time_ms, value, toString(code) AS code"),
@@ -41,7 +42,8 @@ class TableHistory:
         """The newest position of every task whose messages are all in the archive."""
         with translating(self._settings):
             rows = self._client.query(
-                "SELECT h.topic, h.partition, h.tasks_offset, any(h.position), any(h.engine), any(toUnixTimestamp64Milli(h.clock)),"
+                "SELECT h.topic, h.partition, h.tasks_offset, any(h.position), any(h.engine),"
+                " any(toUnixTimestamp64Milli(h.clock)),"
                 " groupUniqArray((toString(h.stream), h.sequence, hex(h.head))) FROM chain_heads AS h"
                 " JOIN (SELECT topic, partition, max(offset) + 1 AS end FROM event_log GROUP BY topic, partition) AS e"
                 " ON h.topic = e.topic AND h.partition = e.partition WHERE h.position <= e.end"
@@ -63,7 +65,8 @@ class TableHistory:
             with translating(self._settings):
                 columns: Any = self._client.query(
                     "SELECT offset, toUnixTimestamp64Milli(timestamp), nulls, key, value FROM event_log"
-                    " WHERE topic = {topic:String} AND partition = {partition:UInt32} AND offset >= {low:UInt64} AND offset < {high:UInt64}"
+                    " WHERE topic = {topic:String} AND partition = {partition:UInt32}"
+                    " AND offset >= {low:UInt64} AND offset < {high:UInt64}"
                     " ORDER BY offset",
                     parameters={"topic": topic, "partition": partition, "low": at, "high": stop},
                     column_oriented=True,
@@ -94,7 +97,8 @@ class TableHistory:
         table, columns = _TABLES[stream]
         with translating(self._settings):
             result = self._client.query(
-                f"SELECT {columns} FROM {table} WHERE topic = {{topic:String}} AND partition = {{partition:UInt32}} ORDER BY sequence",
+                f"SELECT {columns} FROM {table}"
+                " WHERE topic = {topic:String} AND partition = {partition:UInt32} ORDER BY sequence",
                 parameters={"topic": task[0], "partition": task[1]},
             )
         for row in result.result_rows:

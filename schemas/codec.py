@@ -28,9 +28,24 @@ MESSAGE_BYTES_MAX: Final = 8 << 20
 """A message beyond this is refused unread; sources write at most a thousand readings, some 12 kB."""
 
 CONTRACTS: Final = (
-    "meter_batch", "meter_fact", "tick", "config_record", "settle_record", "engine_record", "waste_event", "vehicle_event", "alert_action",
-    "ledger_rows", "gauge_rows", "alert_rows", "episode_rows", "verdict_rows", "rejected_rows", "task_position", "snapshot_head",
-)  # fmt: skip
+    "meter_batch",
+    "meter_fact",
+    "tick",
+    "config_record",
+    "settle_record",
+    "engine_record",
+    "waste_event",
+    "vehicle_event",
+    "alert_action",
+    "ledger_rows",
+    "gauge_rows",
+    "alert_rows",
+    "episode_rows",
+    "verdict_rows",
+    "rejected_rows",
+    "task_position",
+    "snapshot_head",
+)
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""The decoder of meter batches: from Avro bytes to columns, every read checked, no Python object per message or reading.
+"""The decoder of meter batches: from Avro bytes to columns, every read checked, no Python object per reading.
 
 Layout of a body (`avro/meter_batch.avsc`): site, gateway (length and bytes), mode, base_ms, then blocks of readings
 (point, offset_ms, value, quality), each a zigzag varint, ended by a block of zero. A message is taken whole or
@@ -154,7 +154,7 @@ def _head(data: NDArray[np.uint8], at: int, end: int, row: NDArray[np.int64]) ->
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _swift(data: NDArray[np.uint8], at: np.uint64) -> tuple[np.uint64, np.uint64]:
-    """Reads one varint where ten bytes are known to be left: (zigzag value, next position), position 0 when it is over-long.
+    """Reads one varint where ten bytes are left: (zigzag value, next position), position 0 when it is over-long.
 
     Unsigned positions spare the compiler the test for a negative index, and the first three bytes are unrolled.
     """
@@ -195,9 +195,17 @@ def _zigzag(raw: np.uint64) -> np.int64:
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _block(
-    data: NDArray[np.uint8], start: int, end: int, count: int, base: int, k: int,
-    points: NDArray[np.int32], times: NDArray[np.int64], values: NDArray[np.int64], qualities: NDArray[np.int8],
-) -> int:  # fmt: skip
+    data: NDArray[np.uint8],
+    start: int,
+    end: int,
+    count: int,
+    base: int,
+    k: int,
+    points: NDArray[np.int32],
+    times: NDArray[np.int64],
+    values: NDArray[np.int64],
+    qualities: NDArray[np.int8],
+) -> int:
     """Reads `count` readings to rows k, k + 1, …; next position or minus the status."""
     at = np.uint64(start)
     row = np.uint64(k)
@@ -233,9 +241,17 @@ def _block(
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _careful(
-    data: NDArray[np.uint8], at: int, end: int, row: int, last: int, base: int,
-    points: NDArray[np.int32], times: NDArray[np.int64], values: NDArray[np.int64], qualities: NDArray[np.int8],
-) -> int:  # fmt: skip
+    data: NDArray[np.uint8],
+    at: int,
+    end: int,
+    row: int,
+    last: int,
+    base: int,
+    points: NDArray[np.int32],
+    times: NDArray[np.int64],
+    values: NDArray[np.int64],
+    qualities: NDArray[np.int8],
+) -> int:
     """The end of a message: every byte is tested."""
     for i in range(row, last):
         point, at = _varint(data, at, end)
@@ -268,9 +284,17 @@ def _careful(
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def decode_batches(
-    data: NDArray[np.uint8], spans: NDArray[np.int32], first: int, stop: int, magic: NDArray[np.uint8],
-    messages: NDArray[np.int64], points: NDArray[np.int32], times: NDArray[np.int64], values: NDArray[np.int64], qualities: NDArray[np.int8],
-) -> tuple[int, int, int]:  # fmt: skip
+    data: NDArray[np.uint8],
+    spans: NDArray[np.int32],
+    first: int,
+    stop: int,
+    magic: NDArray[np.uint8],
+    messages: NDArray[np.int64],
+    points: NDArray[np.int32],
+    times: NDArray[np.int64],
+    values: NDArray[np.int64],
+    qualities: NDArray[np.int8],
+) -> tuple[int, int, int]:
     """Decodes records first to stop of a slab, as long as they are meter batches and there is room.
 
     Args:
@@ -279,7 +303,11 @@ def decode_batches(
         first: first record.
         stop: record after the last one.
         magic: `batch_header()`.
-        messages: as in `Columns`; and so the rest.
+        messages: as in `Columns`.
+        points: as in `Columns`.
+        times: as in `Columns`.
+        values: as in `Columns`.
+        qualities: as in `Columns`.
 
     Returns:
         (next record, messages, readings): the next record is not a meter batch, or did not fit any more, or is

@@ -1,4 +1,7 @@
-"""Rows of integers as an Avro array: every field of a ledger, gauge or verdict row is an int, long or enum, and so a zigzag varint."""
+"""Rows of integers as an Avro array.
+
+Every field of a ledger, gauge or verdict row is an int, long or enum, and so a zigzag varint.
+"""
 
 import numba
 import numpy as np

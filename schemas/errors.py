@@ -219,7 +219,7 @@ class EngineMismatch(LogError):
     def __init__(self, wanted: int, ours: int, where: str) -> None:
         self.wanted = wanted
         super().__init__(
-            f"{where} is computed by engine {wanted}, this release is engine {ours}; run the release that has engine {wanted}"
+            f"{where} is computed by engine {wanted}, this release is engine {ours}; run a release of that engine"
         )
 
 

@@ -1,4 +1,4 @@
-"""Settings of a process: addresses, sizes, timeouts. None of them changes an output; what does is in the config documents.
+"""Settings of a process: addresses, sizes, timeouts. None of them changes an output; config documents do.
 
 Sources, strongest first: flags of a command, the environment (`GANZHI_KAFKA__BOOTSTRAP`), the file named by
 `GANZHI_CONFIG` (TOML), the run file of an embedded stack that is up, the defaults here. Secrets are `SecretStr`: they

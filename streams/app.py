@@ -70,7 +70,7 @@ class SlabApp(faust.App):
     def slab_consumer(self) -> SlabConsumer:
         """The consumer, for `seek_tasks` and `rejoin`."""
         consumer = self.consumer
-        assert isinstance(consumer, SlabConsumer)  # noqa: S101  by construction
+        assert isinstance(consumer, SlabConsumer)
         return consumer
 
     def input_topic(self, name: str) -> Any:

@@ -46,7 +46,9 @@ def test_imports_follow_the_law(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "processors").rglob("*.py")), ids=lambda path: path.stem)
 def test_processors_have_no_clock_and_no_io(path: Path) -> None:
     """What is computed depends on its arguments alone."""
-    assert not _imported(path) & {"time", "random", "datetime", "logging", "asyncio", "socket", "os", "pathlib", "confluent_kafka", "faust"}
+    banned = {"time", "random", "datetime", "logging", "asyncio", "socket", "os", "pathlib", "confluent_kafka", "faust"}
+
+    assert not _imported(path) & banned
 
 
 def test_every_folder_says_what_lives_there() -> None:
@@ -58,7 +60,9 @@ def test_every_folder_says_what_lives_there() -> None:
 
 def test_top_level_is_the_one_that_was_agreed() -> None:
     """No module lies at the top, and no folder appeared."""
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )
     top = {name.split("/")[0] for name in tracked if name} - {".ci"}
     folders = {"schemas", "processors", "streams", "sinks", "replay", "ganzhi", "tests", "docker"}
     files = {"pyproject.toml", "README.md", "Makefile", "requirements.lock", "requirements-dev.lock"}
@@ -68,7 +72,8 @@ def test_top_level_is_the_one_that_was_agreed() -> None:
 
 def test_no_registry_host_and_no_path_of_a_machine() -> None:
     """Locks carry hashes and no addresses; nothing names where it was written."""
-    hosts = re.compile(r"https?://[a-z0-9.-]*(pypi|pythonhosted|maven|npmjs|crates|golang|debian)[a-z0-9.-]*/|(index-url|extra-index)|/root/|/home/")
+    names = "pypi|pythonhosted|maven|npmjs|crates|golang|debian"
+    hosts = re.compile(rf"https?://[a-z0-9.-]*({names})[a-z0-9.-]*/|(index-url|extra-index)|/root/|/home/")
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     for name in tracked:
         path = ROOT / name
@@ -106,6 +111,7 @@ def test_help_names_every_command() -> None:
     """`ganzhi --help` lists the commands, and each has a sentence."""
     from ganzhi.cli import COMMANDS
 
-    shown = subprocess.run([sys.executable, "-m", "ganzhi", "--help"], capture_output=True, text=True, check=True).stdout
+    command = [sys.executable, "-m", "ganzhi", "--help"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     for name in COMMANDS:
         assert re.search(rf"^  {name} +\w", shown, re.MULTILINE), name

@@ -105,21 +105,21 @@ def _kernels() -> tuple[bool, str]:
 
 
 def _kafka(settings: Settings) -> tuple[bool, str]:
-    from streams.kafka_admin import wait_for_broker  # noqa: PLC0415 - clients only where they are needed
+    from streams.kafka_admin import wait_for_broker
 
     wait_for_broker(settings.kafka, 5)
     return True, settings.kafka.bootstrap
 
 
 def _topics(settings: Settings) -> tuple[bool, str]:
-    from streams.kafka_admin import check_topics  # noqa: PLC0415
+    from streams.kafka_admin import check_topics
 
     check_topics(settings.kafka)
     return True, f"all there, {settings.kafka.prefix or 'no'} prefix"
 
 
 def _model(settings: Settings) -> tuple[bool, str]:
-    from streams.published import read_heads  # noqa: PLC0415
+    from streams.published import read_heads
 
     heads = read_heads(settings.kafka)
     if not heads:
@@ -131,8 +131,8 @@ def _model(settings: Settings) -> tuple[bool, str]:
 
 
 def _worker(settings: Settings) -> tuple[bool, str]:
-    from replay.kafka_log import KafkaHistory  # noqa: PLC0415
-    from streams.kafka_admin import watermarks  # noqa: PLC0415
+    from replay.kafka_log import KafkaHistory
+    from streams.kafka_admin import watermarks
 
     positions = KafkaHistory(settings.kafka).positions()
     behind = 0
@@ -147,7 +147,7 @@ def _worker(settings: Settings) -> tuple[bool, str]:
 
 
 def _clickhouse(settings: Settings) -> tuple[bool, str]:
-    from sinks.clickhouse.client import reader, translating  # noqa: PLC0415
+    from sinks.clickhouse.client import reader, translating
 
     client = reader(settings.clickhouse)
     with translating(settings.clickhouse):
@@ -157,7 +157,7 @@ def _clickhouse(settings: Settings) -> tuple[bool, str]:
 
 
 def _sink(settings: Settings) -> tuple[bool, str]:
-    from sinks.clickhouse.progress import lag  # noqa: PLC0415
+    from sinks.clickhouse.progress import lag
 
     behind = sum(lag(settings).values())
     return behind < 100_000, f"{behind:,} messages not stored yet"

@@ -95,7 +95,7 @@ def list_rows(
 
 @group.command()
 def requeue(reason: Wanted = None, site: Site = None, profile: Profile = None) -> None:
-    """Send rejected input again, as it was. What is still wrong is rejected again; what was applied meanwhile is ignored as a repeat."""
+    """Send rejected input again, as it was; what is still wrong is rejected again, a repeat changes nothing."""
     from streams.published import read_documents
     from streams.sources.batching import BatchWriter
 

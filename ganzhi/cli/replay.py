@@ -1,5 +1,6 @@
 """`ganzhi replay verify`: the published rows follow from the log, bit for bit."""
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,12 +80,18 @@ def as_dict(result: Verification) -> dict[str, object]:
         "messages": sum(task.messages for task in result.tasks),
         "readings": sum(task.readings for task in result.tasks),
         "rows": sum(task.rows for task in result.tasks),
-        "tasks": [{"task": f"{task.task[0]}/{task.task[1]}", "position": task.position, "rows": task.rows, "differs": task.differs} for task in result.tasks],
-        "difference": None if difference is None else {
-            "task": f"{difference.task[0]}/{difference.task[1]}", "stream": difference.stream, "sequence": difference.sequence,
-            "published": difference.published, "computed": difference.computed,
-        },
-    }  # fmt: skip
+        "tasks": [
+            {"task": _name(task.task), "position": task.position, "rows": task.rows, "differs": task.differs}
+            for task in result.tasks
+        ],
+        "difference": None
+        if difference is None
+        else {**dataclasses.asdict(difference), "task": _name(difference.task)},
+    }
+
+
+def _name(task: tuple[str, int]) -> str:
+    return f"{task[0]}/{task[1]}"
 
 
 def show(result: Verification, console: Console) -> None:
@@ -107,9 +114,7 @@ def show(result: Verification, console: Console) -> None:
 
 
 def _show_difference(difference: RowDifference, console: Console) -> None:
-    console.print(
-        f"{text('first difference')}: {difference.task[0]}/{difference.task[1]} {difference.stream} #{difference.sequence}"
-    )
+    console.print(f"{text('first difference')}: {_name(difference.task)} {difference.stream} #{difference.sequence}")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("")
     table.add_column(text("published"))

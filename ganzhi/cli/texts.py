@@ -11,8 +11,8 @@ Language = Literal["zh", "en"]
 
 _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "about": (
-        "感知：公共机构的水、电、垃圾、车辆事件经 Kafka 进入，Faust 与 Numba 计算异常与用量，ClickHouse 存储；日志即事实，可随时重放。",
-        "Event-sourced metering for public institutions: Kafka, Faust, Numba, ClickHouse. The log is the truth, and can be replayed.",
+        "感知：公共机构水电、垃圾、车辆事件的计量与告警；日志即事实，可随时重放。",
+        "Event-sourced metering and alerts for public institutions. The log is the truth, and can be replayed.",
     ),
     "identical": ("完全一致", "identical"),
     "different": ("不一致", "DIFFERENT"),

@@ -48,5 +48,5 @@ def run(settings: Settings, stop: Callable[[], bool]) -> None:
 def configure_log() -> None:
     """A line on standard error for each notable event; of the libraries underneath only what is wrong."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    for name in ("faust", "mode", "aiokafka", "numba"):
+    for name in ("faust", "mode", "aiokafka", "numba", "streams"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -28,7 +28,7 @@ class Op(IntEnum):
     LOAD = 1
     """argument: index of the role in the instance; unknown while older than the slot's max_age, estimated or suspect"""
     AGE = 2
-    """argument: index of the role; milliseconds since its last reading, by the instance's clock; never unknown once there was a reading"""
+    """argument: index of the role; milliseconds since its last reading by the instance's clock; known once there was one"""
     SCHEDULE = 3
     """argument: index of the schedule; 1 inside, 0 outside, unknown where the calendar is not known"""
     ADD = 10
@@ -58,7 +58,7 @@ class Agg(IntEnum):
 
 @dataclasses.dataclass(frozen=True)
 class CompiledRules:
-    """All rules of one site, bound to its points. Every array is sorted and complete; a kernel trusts none of it before `validate`.
+    """All rules of one site, bound to its points.
 
     Programs: `code` int64[n, 2] holds all programs one after another; rule r raises by code[raise_span[r,
     0]:raise_span[r, 1]] and clears by clear_span likewise (equal ends: clears when the raise expression is false).
