@@ -15,13 +15,13 @@ from sinks.clickhouse.client import reader, translating
 _MS: Final = "toUnixTimestamp64Milli"
 _HEAD: Final = f"sequence, site, offset, {_MS}(known_at) AS known_at"
 _SPAN: Final = f"{_MS}(from_ts) AS from_ms, {_MS}(to_ts) AS to_ms"
+_CHANGE: Final = f"{_MS}(valid_at) AS valid_at, {_MS}(started_at) AS started_at"
 _TABLES: Final = {
     "ledger": ("ledger", f"{_HEAD}, point, {_SPAN}, quantity, toString(how) AS how, toString(cause) AS cause"),
     "gauges": ("gauges", f"{_HEAD}, point, {_SPAN}, count, sum, minimum, maximum, integral"),
     "alerts": (
         "alert_events",
-        f"{_HEAD}, config_version, rule, subject, episode, toString(state) AS state, severity,"
-        f" {_MS}(valid_at) AS valid_at, {_MS}(started_at) AS started_at",
+        f"{_HEAD}, config_version, rule, subject, episode, toString(state) AS state, severity, {_CHANGE}",
     ),
     "episodes": ("episode_parts", f"{_HEAD}, rule, subject, episode, point, {_SPAN}, quantity, final"),
     "verdicts": ("verdicts", f"{_HEAD}, point, {_MS}(ts) AS time_ms, value, toString(code) AS code"),

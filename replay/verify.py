@@ -123,7 +123,7 @@ def _computed(history: History, task: Task, position: Position, stream: str) -> 
 
 
 def _first(history: History, task: Task, position: Position, streams: tuple[str, ...]) -> RowDifference | None:
-    """The first row that differs of the first stream that does; None when the published rows agree and only the chain's head was altered."""
+    """The first row that differs; None when the published rows agree and only the chain's head was altered."""
     for stream in streams:
         published = (
             row

@@ -99,7 +99,7 @@ def test_fragile_libraries_are_pinned_exactly() -> None:
 
 
 def test_contracts_are_what_was_published() -> None:
-    """A contract is named by its fingerprint on the wire: a changed one is another one, and old messages need the old."""
+    """A contract is named by its fingerprint on the wire: a changed one is another, and old messages need the old."""
     from schemas import codec
 
     golden = json.loads((ROOT / "tests/golden/fingerprints.json").read_text("utf-8"))

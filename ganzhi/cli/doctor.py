@@ -29,7 +29,7 @@ def doctor(
     profile: Annotated[str | None, typer.Option(help="whose stack")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
 ) -> None:
-    """Check machine, settings, Kafka, topics, model, worker, sink and ClickHouse. Exit status 1 when something is wrong."""
+    """Check machine, settings, Kafka, topics, model, worker, sink, ClickHouse. Exit status 1 when one is wrong."""
     findings = list(examine(load(profile=profile)))
     well = all(good for _, good, _ in findings)
     if as_json:

@@ -28,7 +28,7 @@ class Op(IntEnum):
     LOAD = 1
     """argument: index of the role in the instance; unknown while older than the slot's max_age, estimated or suspect"""
     AGE = 2
-    """argument: index of the role; milliseconds since its last reading by the instance's clock; known once there was one"""
+    """argument: index of the role; ms since its last reading by the instance's clock; known once there was one"""
     SCHEDULE = 3
     """argument: index of the schedule; 1 inside, 0 outside, unknown where the calendar is not known"""
     ADD = 10
