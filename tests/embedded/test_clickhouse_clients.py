@@ -135,6 +135,8 @@ def test_empty_results_carry_names_and_types(writer: Any) -> None:
     result = writer.query("SELECT k, s AS `the s` FROM t WHERE k > {least:UInt32} -- nothing", parameters={"least": 3})
     assert result.column_names == ("k", "the s")
     assert result.row_count == 0
+    operators = "SELECT k::UInt8 AS x, s || '!' AS y FROM t WHERE k != 3 AND k <= 9 AND arrayAll(n -> n != k, [1])"
+    assert writer.query(operators).column_names == ("x", "y")
     assert writer.query_arrow("SELECT k, s FROM t").column_names == ["k", "s"]
     assert writer.raw_query("SELECT k, s FROM t", fmt="CSVWithNames") == b'"k","s"\n'
     assert writer.raw_query("SELECT k FROM t", fmt="RowBinaryWithNamesAndTypes") == b"\x01\x01k\x06UInt32"

@@ -220,9 +220,14 @@ def _joined(pieces: Iterator[Piece], output_format: str, summary: Summary) -> Ge
 def _columns(connection: Connection, work: Work, params: dict[str, str]) -> list[tuple[str, str]]:
     """Names and types of a query's result."""
     raw = work.text.encode()
-    tokens = [token for token in _without_format(work.statement) if not token.is_sign(b";")]
-    body = b" ".join(raw[token.start : token.end] for token in tokens).decode()
-    described, _ = connection.run(f"DESCRIBE TABLE ({body})", "JSONCompactEachRow", params)
+    body = b""
+    end = 0
+    for token in _without_format(work.statement):
+        if not token.is_sign(b";"):
+            # Signs that touch stay together: `!=`, `<=`, `->` and `::` are one operator each.
+            body += (b" " if token.start > end else b"") + raw[token.start : token.end]
+            end = token.end
+    described, _ = connection.run(f"DESCRIBE TABLE ({body.decode()})", "JSONCompactEachRow", params)
     rows = [json.loads(line) for line in described.data.decode(errors="surrogateescape").splitlines()]
     return [(row[0], row[1]) for row in rows]
 
