@@ -6,14 +6,14 @@ is ahead of the log's.
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ganzhi.demo.points import points
-from ganzhi.demo.simulator import STEP_S, Simulator, Step
+from ganzhi.demo.simulator import STEP_S, Batch, Simulator, Step
 from schemas.errors import ConfigurationError
 from schemas.model.build import known_numbers
 from schemas.model.document import Document
@@ -49,7 +49,7 @@ class Feed:
         self._simulator = simulator
         self._writer = writer
         self._partitions = partitions
-        self._numbers = _numbers(documents)
+        self._numbers = numbers(documents)
 
     def begin(self) -> None:
         """Sends the tick that sets the clock of every partition to the start."""
@@ -59,9 +59,13 @@ class Feed:
         self._tick(self._simulator.start_ms)
         self._writer.flush()
 
-    def backfill(self) -> None:
-        """Sends the history: readings first, then waste and vehicle events; waits until the broker has all of it."""
-        for batch in self._simulator.history():
+    def backfill(self, history: Iterable[Batch] | None = None) -> None:
+        """Sends the history: readings first, then waste and vehicle events; waits until the broker has all of it.
+
+        Args:
+            history: what `Simulator.history` gave, where it was simulated before; None: it is simulated now.
+        """
+        for batch in self._simulator.history() if history is None else history:
             qualities = np.zeros(len(batch.values), np.int8)
             self._writer.send(
                 batch.site,
@@ -119,7 +123,7 @@ class Feed:
         self.clock_ms = clock_ms
 
 
-def _numbers(documents: Mapping[str, Document]) -> NDArray[np.int32]:
+def numbers(documents: Mapping[str, Document]) -> NDArray[np.int32]:
     """Number of each of the demo's points in its site."""
     known = {site: known_numbers(document) for site, document in documents.items()}
     try:

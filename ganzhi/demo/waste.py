@@ -70,14 +70,18 @@ class Deposit:
 
 @functools.lru_cache(4)
 def deposits(seed: int, ordinal: int, working: bool) -> tuple[Deposit, ...]:
-    """Deposits of a date in order of time; all before the bins are emptied."""
+    """Deposits of a date in order of time; all before the bins are emptied, and two in a bin never in one second."""
     random = np.random.Generator(np.random.PCG64([seed, ordinal, 6]))
     found = []
     for i, one in enumerate(bins()):
         mean, mass_g, _ = _HABITS[one.waste_class]
+        taken: set[int] = set()
         for _ in range(int(random.poisson(mean if working else mean * 0.06))):
             verdict = "correct" if random.random() < 0.92 else "wrong_class"
             time_s = int(random.integers(clock_s(7, 30), clock_s(19)))
+            while time_s in taken:
+                time_s += 1
+            taken.add(time_s)
             found.append(Deposit(i, time_s, int(mass_g * random.uniform(0.3, 1.9)), verdict))
     return tuple(sorted(found, key=lambda deposit: deposit.time_s))
 

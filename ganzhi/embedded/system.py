@@ -103,13 +103,33 @@ class System:
         Raises:
             GanzhiError: as `Stack.start`, `create_missing` and `migrate` do.
         """
+        self.start_stack()
+        self.start_children()
+
+    def start_stack(self) -> None:
+        """The first half of `start`: the stack with its topics and tables; who has work for the log may begin.
+
+        Raises:
+            GanzhiError: as `start` does.
+        """
         self.stack.start()
         try:
             self.settings = load(profile=self.profile)
             create_missing(self.settings.kafka)
             migrate(self.settings.clickhouse)
-            env = {**os.environ, "GANZHI_PROFILE": self.profile}
-            folder = self.stack.folder / "logs"
+        except BaseException:
+            self.stop()
+            raise
+
+    def start_children(self) -> None:
+        """The second half of `start`: workers and sink.
+
+        Raises:
+            GanzhiError: one cannot be started.
+        """
+        env = {**os.environ, "GANZHI_PROFILE": self.profile}
+        folder = self.stack.folder / "logs"
+        try:
             folder.mkdir(exist_ok=True)
             for number in range(self.workers):
                 member = {**env, "GANZHI_WORKER__INSTANCE": f"{self.profile}-{number}"}
