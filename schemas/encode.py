@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.codec import header
+from schemas.decode import TIME_MAX
 from schemas.errors import DecodeError
 
 Mode: TypeAlias = Literal["live", "backfill"]
@@ -22,6 +23,7 @@ QUALITIES: Final = ("good", "estimated", "suspect")
 READINGS_MAX: Final = 1000
 """Readings of one message at most (DESIGN section 4)."""
 
+_TIME_MAX: Final = TIME_MAX // 2  # so that no offset from another time passes the decoder's bound
 _READING_BYTES_MAX: Final = 5 + 10 + 10 + 1  # int, long, long, enum of three symbols
 _BATCH_BYTES_MAX: Final = 10 + 3 + 1  # base_ms, count of at most a thousand, closing zero
 
@@ -94,8 +96,8 @@ def _checked(
         raise DecodeError("columns of a batch have different lengths")
     if size and not (columns[3].min() >= 0 and columns[3].max() < len(QUALITIES)):
         raise DecodeError(f"quality outside of 0..{len(QUALITIES) - 1}")
-    if size and abs(int(columns[0].max()) - int(columns[0].min())) >= 1 << 63:
-        raise DecodeError("times of one batch lie more than 64 bits apart")
+    if size and max(abs(int(columns[0].max())), abs(int(columns[0].min()))) > _TIME_MAX:
+        raise DecodeError("a time that no clock has; one alone would spoil the message for all its readings")
     return columns
 
 
