@@ -260,7 +260,7 @@ def _block(plan: Plan, contract: str, rows: Sequence[Row], content: bytes) -> Bl
         months,
         f"toYYYYMM({column})" if column else _ZEROS,
     )
-    return Block(plan.table, columns, np.arange(len(rows)), content, origin)
+    return Block(plan.table, columns, np.arange(len(rows)), content, lambda: origin)
 
 
 _TIME_LAST_MS: Final = 10_413_791_999_999  # 2299-12-31, the last day that ClickHouse keeps
@@ -379,4 +379,4 @@ def unreadable_rows(messages: Messages, found: Iterable[Unreadable]) -> list[Blo
         np.zeros(len(at), np.int64),
         _ZEROS,
     )
-    return [Block("unreadable", columns, np.arange(len(at)), messages.digest, origin)]
+    return [Block("unreadable", columns, np.arange(len(at)), messages.digest, lambda: origin)]

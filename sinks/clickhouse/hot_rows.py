@@ -44,12 +44,11 @@ def event_log(parts: Sequence[Messages]) -> list[Block]:
         texts("key", keys),
         blobs("value", data, starts, lengths),
     ]
-    origin = Origin(
-        ("topic", "partition", "offset"),
-        (np.array(topics)[topic], partitions, offsets),
-        months_of(times),
-        "toYYYYMM(timestamp)",
-    )
+
+    def origin() -> Origin:
+        places = (np.array(topics)[topic], partitions, offsets)
+        return Origin(("topic", "partition", "offset"), places, months_of(times), "toYYYYMM(timestamp)")
+
     order = np.lexsort((offsets, partitions, topic))
     content = hashlib.sha256(b"".join(part.digest for part in parts)).digest()
     return [Block("event_log", columns, order, content, origin)]
@@ -94,7 +93,10 @@ def readings(messages: Messages) -> list[Block]:
     }
     order = order_of(site, points, times)
     newest = order[last_of_runs(site[order], points[order])]
-    origin = Origin(("partition", "offset"), (partition, offset), months_of(times), "toYYYYMM(ts)")
+
+    def origin() -> Origin:
+        return Origin(("partition", "offset"), (partition, offset), months_of(times), "toYYYYMM(ts)")
+
     latest = [column for name, column in columns.items() if name != "gateway"]
     return [
         Block("readings", list(columns.values()), order, messages.digest, origin),
@@ -159,12 +161,12 @@ def matrix_rows(messages: Messages, contract: str) -> tuple[list[Block], list[Un
     columns["sequence"] = np.arange(lengths.sum()) + np.repeat([rows.sequence for rows in decoded] - first_row, lengths)
     columns["point"] &= 0xFFFFFFFF
     when, month = ("time_ms", "known_at") if contract == "verdict_rows" else ("to_ms", "to_ms")
-    origin = Origin(
-        ("topic", "partition", "sequence"),
-        (np.array(topics)[topic], columns["partition"], columns["sequence"]),
-        months_of(columns[month]),
-        f"toYYYYMM({_RENAMED.get(month, month)})",
-    )
+
+    def origin() -> Origin:
+        places = (np.array(topics)[topic], columns["partition"], columns["sequence"])
+        month_sql = f"toYYYYMM({_RENAMED.get(month, month)})"
+        return Origin(("topic", "partition", "sequence"), places, months_of(columns[month]), month_sql)
+
     encoded = [keyed("site", sites, site), keyed("topic", topics, topic), *_encoders(contract, columns)]
     block = Block(_TABLES[contract], encoded, order_of(site, columns["point"], columns[when]), messages.digest, origin)
     return [block], unreadable

@@ -19,8 +19,8 @@ TIME_MIN_MS: Final = 946_684_800_000
 """2000-01-01. A worker rejects what is older, and so no table but event_log and rejected has it."""
 
 AHEAD_MAX_MS: Final = 86_400_000
-"""What claims to be further ahead of the log's clock is in event_log and rejected only: a part for every such month would
-let one sender fill the server with parts."""
+"""What claims to be further ahead of the log's clock is in event_log and rejected only: a part for every such month
+would let one sender fill the server with parts."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,14 +49,15 @@ class Block:
         columns: all columns of the table.
         order: int64[n], the rows in the order of the table's key.
         content: sha256 over the messages that it is made of.
-        origin: None where the table keeps equal rows once by itself, so that doing it again changes nothing.
+        origin: made when it is asked for, which is seldom; None where the table keeps equal rows once by itself, so
+            that doing it again changes nothing.
     """
 
     table: str
     columns: Sequence[Lazy]
     order: NDArray[np.int64]
     content: bytes
-    origin: Origin | None
+    origin: Callable[[], Origin] | None
 
     @property
     def rows(self) -> int:

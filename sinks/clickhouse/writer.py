@@ -76,7 +76,7 @@ class Writer:
         if block.origin is None:
             self.insert(range_, block)
             return block.rows
-        origin = block.origin
+        origin = block.origin()
         missing: NDArray[np.bool_] = np.ones(block.rows, np.bool_)
 
         def step() -> None:

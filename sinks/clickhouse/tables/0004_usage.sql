@@ -15,16 +15,17 @@ PARTITION BY toYYYYMM(hour)
 ORDER BY (site, point, hour)
 SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
 
+-- No GROUP BY: rows come in the order of the key, and the table adds up equal keys when it writes a part. That costs a third of what an
+-- aggregation costs before it.
 CREATE MATERIALIZED VIEW IF NOT EXISTS usage_feed TO usage_store AS
 SELECT
     site,
     point,
     toDateTime(toStartOfHour(to_ts - toIntervalMillisecond(1)), 'UTC') AS hour,
-    sum(ledger.quantity) AS quantity,
-    sumIf(ledger.quantity, how != 'measured') AS not_measured,
-    count() AS ledger_rows
-FROM ledger
-GROUP BY site, point, hour;
+    ledger.quantity AS quantity,
+    if(how != 'measured', ledger.quantity, 0) AS not_measured,
+    toUInt64(1) AS ledger_rows
+FROM ledger;
 
 -- hour: UTC, its start.
 CREATE OR REPLACE VIEW usage_hourly AS

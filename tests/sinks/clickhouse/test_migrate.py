@@ -24,7 +24,7 @@ def test_applied_once(clickhouse: ClickHouseSettings) -> None:
 
 
 def test_interrupted_file_is_run_again(clickhouse: ClickHouseSettings) -> None:
-    """A file whose second statement failed is run again from its start when it is whole, and its first statement does no harm."""
+    """A file whose second statement failed is run again from its start, and its first statement does no harm."""
     first = "CREATE TABLE IF NOT EXISTS a (x UInt8) ENGINE = MergeTree ORDER BY x"
     with pytest.raises(ClickHouseRefused):
         migrate(clickhouse, [Migration(1, "0001_a.sql", f"{first};\nCREATE NONSENSE;")])
@@ -36,7 +36,7 @@ def test_changed_file_is_refused(clickhouse: ClickHouseSettings) -> None:
     files = migrations()
     migrate(clickhouse, files[:2])
     changed = dataclasses.replace(files[1], text=files[1].text + " ")
-    with pytest.raises(SinkError, match="0002_model.sql was changed"):
+    with pytest.raises(SinkError, match=r"0002_model\.sql was changed"):
         migrate(clickhouse, [files[0], changed, *files[2:]])
     assert len(applied(writer(clickhouse))) == 2
 
@@ -59,7 +59,10 @@ def test_every_statement_can_be_repeated(migration: Migration) -> None:
 def test_every_table_can_tell_a_repeat(clickhouse: ClickHouseSettings) -> None:
     """Every table has the deduplication window, and what is answered is on the disk: else exactly once is a hope."""
     migrate(clickhouse)
-    query = "SELECT name, create_table_query FROM system.tables WHERE database = currentDatabase() AND engine LIKE '%MergeTree' AND name != 'migrations'"
+    query = (
+        "SELECT name, create_table_query FROM system.tables"
+        " WHERE database = currentDatabase() AND engine LIKE '%MergeTree' AND name != 'migrations'"
+    )
     rows = writer(clickhouse).query(query).result_rows
     assert len(rows) > 40
     for name, text in rows:
