@@ -1,0 +1,1 @@
+"""The step: readings and events to rows, against slow evaluations of it."""

@@ -1,0 +1,247 @@
+"""The life of a rule on a subject, with everything looked at again at every occasion: no idle ones skipped, no heap."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from schemas.rules.evaluate import NEVER as NO_AGE
+from schemas.rules.evaluate import evaluate as run_program
+from schemas.rules.program import FALSE, TRUE, UNKNOWN, Agg, CompiledRules, Op
+from tests.support.oracle.points import History
+
+Row = dict[str, Any]
+IDLE, PENDING, FIRING = "idle", "pending", "firing"
+Code = list[tuple[int, int]]
+
+
+@dataclasses.dataclass
+class Rule:
+    """One instance's rule, out of the compiled arrays."""
+
+    name: str
+    subject: str
+    severity: str
+    raising: Code
+    clearing: Code
+    for_ms: int
+    keep_ms: int
+    stale_ms: int
+    slots: list[tuple[int, list[int]] | None]
+    ages: list[tuple[int, int]]
+    schedules: dict[int, list[tuple[int, int]]]
+    wastes: list[int]
+
+
+def rules_of(compiled: CompiledRules) -> list[Rule]:
+    """Every instance of a site, in order."""
+    found = []
+    for index, row in enumerate(compiled.inst_rule.tolist()):
+        slots: list[tuple[int, list[int]] | None] = []
+        for slot in compiled.inst_slot[index].tolist():
+            low, high = (compiled.slot_start[slot], compiled.slot_start[slot + 1]) if slot >= 0 else (0, 0)
+            members = compiled.slot_points[low:high].tolist()
+            slots.append((int(compiled.slot_agg[slot]), members) if slot >= 0 else None)
+        codes = [
+            [(int(op), int(argument)) for op, argument in compiled.code[span[row, 0] : span[row, 1]].tolist()]
+            for span in (compiled.raise_span, compiled.clear_span)
+        ]
+        schedules = {}
+        for number in compiled.uses_schedule[compiled.uses_schedule[:, 0] == row, 1].tolist():
+            low, high = compiled.bound_start[number], compiled.bound_start[number + 1]
+            pairs = zip(compiled.bounds[low:high].tolist(), compiled.bound_state[low:high].tolist(), strict=True)
+            schedules[number] = list(pairs)
+        ages = [(role, ms) for rule, role, ms in compiled.ages.tolist() if rule == row]
+        wasted = compiled.inst_waste[compiled.waste_start[index] : compiled.waste_start[index + 1]].tolist()
+        found.append(
+            Rule(
+                compiled.names[row],
+                compiled.subjects[int(compiled.inst_subject[index])],
+                compiled.severities[row],
+                *codes,
+                int(compiled.for_ms[row]),
+                int(compiled.keep_ms[row]),
+                int(compiled.stale_ms[row]),
+                slots,
+                ages,
+                schedules,
+                wasted,
+            )
+        )
+    return found
+
+
+class Instance:
+    """The state of one rule on one subject.
+
+    Args:
+        rule: the rule.
+        points: by number, of its site.
+        emit: is given alert rows (episode, state, valid_at, started_at).
+    """
+
+    def __init__(self, rule: Rule, points: dict[int, History], emit: Callable[[Row], None]) -> None:
+        self.rule, self.points, self.emit = rule, points, emit
+        self.phase = IDLE
+        self.episode = 0
+        self.true_since = 0
+        self.false_since: int | None = None
+        self.unknown_since: int | None = None
+        self.started = 0
+        self.due: int | None = None
+
+    def follow(self, before: "Instance") -> None:
+        """Takes over the state of the instance of the same name under the document before."""
+        for name in ("phase", "episode", "true_since", "false_since", "unknown_since", "started"):
+            setattr(self, name, getattr(before, name))
+
+    # -- what it reads ------------------------------------------------------------------------------------------------
+
+    @property
+    def members(self) -> list[History]:
+        """Points of all roles that a program reads."""
+        return [self.points[number] for slot in self.rule.slots if slot for number in slot[1]]
+
+    def loaded(self) -> list[History]:
+        """Points whose value a program reads."""
+        roles = {argument for op, argument in self.rule.raising + self.rule.clearing if op == Op.LOAD}
+        slots = [self.rule.slots[role] for role in roles]
+        return [self.points[number] for slot in slots if slot for number in slot[1]]
+
+    @property
+    def by_data(self) -> bool:
+        """Whether it runs by the clock of its points."""
+        return any(point.meta.data_clock for point in self.members)
+
+    def own_clock(self, clock: int) -> int | None:
+        """Its clock; None before all of the points that upload late have been read."""
+        times = [point.fact.time for point in self.members if point.meta.data_clock]
+        known = [time for time in times if time is not None]
+        return None if len(known) < len(times) else min([clock, *known])
+
+    def latest(self, role: int) -> int | None:
+        """Time of the freshest reading of a role."""
+        slot = self.rule.slots[role]
+        times = [self.points[number].fact.time for number in slot[1]] if slot else []
+        return max((time for time in times if time is not None), default=None)
+
+    def value(self, role: int, clock: int) -> tuple[int, bool]:
+        """(value, known) of a role."""
+        slot = self.rule.slots[role]
+        if slot is None:
+            return 0, False
+        values = []
+        for number in slot[1]:
+            fact, meta = self.points[number].fact, self.points[number].meta
+            if fact.time is None or not fact.good or clock - fact.time > meta.max_age_ms:
+                return 0, False
+            values.append(fact.value)
+        return (max(values) if slot[0] == Agg.MAX else sum(values)), True
+
+    def result(self, code: Code, clock: int, resumed: int) -> int:
+        """TRUE, FALSE or UNKNOWN."""
+        values = [self.value(role, clock) for role in range(len(self.rule.slots))]
+        ages = []
+        for role in range(len(self.rule.slots)):
+            latest = self.latest(role)
+            ages.append(NO_AGE if latest is None else max(clock - max(latest, resumed), 0))
+        size = max(self.rule.schedules, default=-1) + 1
+        schedules = [UNKNOWN] * size
+        for number, bounds in self.rule.schedules.items():
+            past = [state for time, state in bounds if time <= clock]
+            schedules[number] = past[-1] if past else UNKNOWN
+        value, known = run_program(code, [v for v, _ in values], [k for _, k in values], ages, schedules)
+        return (TRUE if value else FALSE) if known else UNKNOWN
+
+    # -- its life -----------------------------------------------------------------------------------------------------
+
+    def look(self, at: int, clock: int | None, resumed: int) -> None:
+        """Something happened at `at`; values are judged by `clock`."""
+        if clock is None:
+            assert self.phase == IDLE
+            return
+        result = self.result(self.rule.raising, clock, resumed)
+        if self.phase != IDLE or result == TRUE:
+            if result != UNKNOWN:
+                self._deadlines(min(at, clock))
+            if self.phase == FIRING:
+                cleared = result
+                if self.rule.clearing:
+                    cleared = self.result(self.rule.clearing, clock, resumed)
+                elif result != UNKNOWN:
+                    cleared = TRUE if result == FALSE else FALSE
+                self._fire(cleared, at)
+            else:
+                self._wait(result, at)
+            self._deadlines(clock)
+        if not self.by_data:
+            due = min(self._dues(clock, resumed), default=None)
+            if due is not None and (self.due is None or due < self.due):
+                self.due = due
+
+    def _deadlines(self, upto: int) -> None:
+        if self.phase == PENDING and self.unknown_since is None and self.true_since + self.rule.for_ms <= upto:
+            self.phase = FIRING
+            self.episode += 1
+            self.started = self.true_since
+            self.false_since = None
+            self._emit("firing", self.true_since + self.rule.for_ms)
+        if self.phase != FIRING:
+            return
+        if self.false_since is not None:
+            if self.false_since + self.rule.keep_ms <= upto:
+                self._end("resolved", self.false_since)
+        elif self.unknown_since is not None and self.unknown_since + self.rule.stale_ms <= upto:
+            self._end("stale", self.unknown_since)
+
+    def _end(self, state: str, at: int) -> None:
+        self._emit(state, at)
+        self.phase, self.false_since, self.unknown_since = IDLE, None, None
+
+    def _emit(self, state: str, valid_at: int) -> None:
+        self.emit({"episode": self.episode, "state": state, "valid_at": valid_at, "started_at": self.started})
+
+    def _wait(self, result: int, at: int) -> None:
+        if result == UNKNOWN:
+            if self.phase == PENDING and self.unknown_since is None:
+                self.unknown_since = max(at, self.true_since)
+        elif result == FALSE:
+            self.phase, self.unknown_since = IDLE, None
+        elif self.phase == IDLE:
+            self.phase = PENDING
+            self.true_since = max([at, *(point.fact.since for point in self.loaded() if point.fact.since is not None)])
+            self.unknown_since = None
+        elif self.unknown_since is not None:
+            self.true_since += max(at - self.unknown_since, 0)
+            self.unknown_since = None
+
+    def _fire(self, cleared: int, at: int) -> None:
+        if cleared == UNKNOWN:
+            if self.unknown_since is None:
+                self.unknown_since = max(at, self.started)
+            return
+        self.unknown_since = None
+        if cleared == FALSE:
+            self.false_since = None
+        elif self.false_since is None:
+            self.false_since = max(at, self.started)
+
+    def _dues(self, clock: int, resumed: int) -> list[int]:
+        """When something may be different, if no reading comes."""
+        found = []
+        if self.phase == PENDING and self.unknown_since is None:
+            found.append(self.true_since + self.rule.for_ms)
+        elif self.phase == FIRING and self.false_since is not None:
+            found.append(self.false_since + self.rule.keep_ms)
+        elif self.phase == FIRING and self.unknown_since is not None:
+            found.append(self.unknown_since + self.rule.stale_ms)
+        if self.phase != IDLE and self.unknown_since is None:
+            expiries = [p.fact.time + p.meta.max_age_ms + 1 for p in self.loaded() if p.fact.time is not None]
+            found += [expiry for expiry in expiries if expiry > clock]
+        for role, threshold in self.rule.ages:
+            latest = self.latest(role)
+            if latest is not None:
+                turn = max(latest, resumed) + threshold
+                found += [turn] if turn > clock else [turn + 1] if turn == clock else []
+        for bounds in self.rule.schedules.values():
+            found += [min(time for time, _ in bounds if time > clock)] if any(t > clock for t, _ in bounds) else []
+        return found

@@ -1,0 +1,349 @@
+"""One task, message by message: the rows that `processors.advance` has to emit, as the dictionaries that contracts hold."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from schemas import codec, topics
+from schemas.errors import DecodeError
+from schemas.model.document import LIMITS, Document
+from schemas.model.points import point_columns
+from schemas.rules.instances import compile_rules
+from tests.support.oracle import batches, events
+from tests.support.oracle.alerts import FIRING, IDLE, Instance, rules_of
+from tests.support.oracle.points import Fact, History, Meta
+
+Row = dict[str, Any]
+YEAR_2000_MS = 946_684_800_000
+KINDS = ("register", "delta", "gauge", "state")
+QUALITIES = ("good", "estimated", "suspect")
+STATUSES = ("", "cut", "overlong", "out_of_range", "too_many", "trailing", "too_large")
+STREAMS = ("ledger", "gauges", "alerts", "verdicts", "rejected")
+COUNTERS = ("readings", "repeats", "late", "refused", "out_of_range", "set_aside", "applied")
+
+
+def _metas(document: Document, topic: str) -> dict[int, Meta]:
+    columns = point_columns(document)
+    found = {}
+    grid = document.interval_s * 1000
+    for row, number in enumerate(columns.numbers.tolist()):
+        if topics.INPUTS[columns.topic[row]] != topic:
+            continue
+        kind = KINDS[columns.kind[row]]
+        widest = {"register": (0, 1 << 53), "delta": (-(1 << 53), 1 << 53)}.get(kind, (-(1 << 40), 1 << 40))
+        found[number] = Meta(
+            document.site,
+            number,
+            columns.ids[row],
+            columns.gateways[columns.gateway[row]],
+            kind,
+            int(columns.interval_ms[row]),
+            min(int(columns.max_age_ms[row]), 96 * grid),
+            int(columns.rate_max[row]),
+            int(columns.span[row]),
+            max(int(columns.low[row]), widest[0]),
+            min(int(columns.high[row]), widest[1]),
+            bool(columns.data_clock[row]),
+            grid,
+            int(columns.integral_divisor[row]),
+        )
+    return found
+
+
+class Site:
+    """A site under one version of its document."""
+
+    def __init__(self, oracle: "Oracle", document: Document, version: int, before: "Site | None") -> None:
+        self.document, self.version = document, version
+        self.limits = {**LIMITS, **document.limits}
+        self.points: dict[int, History] = {}
+        for number, meta in _metas(document, oracle.topic).items():
+            old = before.points.get(number) if before else None
+            same = old is not None and old.meta.kind == meta.kind
+            self.points[number] = old if same and old is not None else History(meta)
+            self.points[number].renew(meta)
+        self.gateways = {meta.meta.gateway for meta in self.points.values()}
+        self.gateways |= {str(name or "") for name in document.table("points").get("gateway", [])}
+        self.instances: list[Instance] = []
+        for rule in rules_of(compile_rules(document, oracle.topic)):
+            self.instances.append(
+                Instance(rule, self.points, self._emitter(oracle, rule.name, rule.subject, rule.severity))
+            )
+        if before:
+            self._follow(oracle, before)
+        self.readers: dict[int, list[Instance]] = {}
+        for instance in self.instances:
+            for number in {number for slot in instance.rule.slots if slot for number in slot[1]}:
+                self.readers.setdefault(number, []).append(instance)
+
+    def _emitter(self, oracle: "Oracle", rule: str, subject: str, severity: str) -> Callable[[Row], None]:
+        def emit(row: Row) -> None:
+            names = {"config_version": self.version, "rule": rule, "subject": subject, "severity": severity}
+            oracle.emit("alerts", self.document.site, **names, **row)
+
+        return emit
+
+    def _follow(self, oracle: "Oracle", before: "Site") -> None:
+        olds = {(one.rule.name, one.rule.subject): one for one in before.instances}
+        for instance in self.instances:
+            old = olds.pop((instance.rule.name, instance.rule.subject), None)
+            if old is not None:
+                instance.follow(old)
+        for old in olds.values():
+            if old.phase == FIRING:
+                at = max(oracle.clock or 0, old.started)
+                old.emit({"episode": old.episode, "state": "stale", "valid_at": at, "started_at": old.started})
+
+
+class Oracle:
+    """A task.
+
+    Attributes:
+        rows: of every stream, in order.
+        counts: what became of readings.
+    """
+
+    def __init__(self, topic: str, partition: int, documents: Mapping[bytes, Document]) -> None:
+        self.topic, self.partition, self.documents = topic, partition, documents
+        self.sites: dict[str, Site] = {}
+        self.heads: dict[str, tuple[int, bytes]] = {}
+        self.clock: int | None = None
+        self.resumed = -(1 << 62)
+        self.rows: dict[str, list[Row]] = {stream: [] for stream in STREAMS}
+        self.counts = dict.fromkeys(COUNTERS, 0)
+        self._message: tuple[int, int, bytes] = (0, 0, b"")
+
+    def emit(self, stream: str, site: str, **row: Any) -> None:
+        """Adds a row, made by the current message."""
+        offset, known_at, _ = self._message
+        self.rows[stream].append({"site": site, "offset": offset, "known_at": known_at, **row})
+
+    @property
+    def domain(self) -> str | None:
+        """live, a simulation, or None before the first document."""
+        return next((site.document.domain for site in self.sites.values()), None)
+
+    def feed(self, offset: int, timestamp_ms: int, key: bytes | None, value: bytes | None) -> None:
+        """Applies one message."""
+        self._message = (offset, timestamp_ms, key or b"")
+        contract = codec.contract_of(value) if value is not None else None
+        if self.domain == "live" and contract != "tick":
+            self._move(timestamp_ms)
+        if value is None:
+            self._reject("null_value", b"")
+        elif contract == "meter_batch" and self.topic == topics.METER_READINGS:
+            self._batch(value)
+        else:
+            try:
+                self._cold(contract, value)
+            except DecodeError:
+                self._reject("malformed", value)
+
+    def _reject(self, reason: str, raw: bytes, site: str | None = None, readings: int = 0) -> None:
+        key = self._message[2]
+        name = key.decode("utf-8", "replace") if site is None else site
+        self.emit("rejected", name, reason=reason, readings=readings, key=key, raw=hashlib.sha256(raw).hexdigest())
+
+    def _no_site(self, name: str) -> str:
+        if name in self.sites:
+            return "unknown_gateway"
+        pinned = [site.document.partitions.get(name, self.partition) for site in self.sites.values()]
+        return "wrong_partition" if any(partition != self.partition for partition in pinned) else "unknown_site"
+
+    # -- control records and events -----------------------------------------------------------------------------------
+
+    def _cold(self, contract: str | None, value: bytes) -> None:
+        if contract == "tick":
+            clock = codec.read("tick", value)["clock_ms"]
+            assert isinstance(clock, int)
+            if not 0 <= clock <= 1 << 53:
+                raise DecodeError("no time")
+            if self.domain is not None:
+                self._move(self._message[1] if self.domain == "live" else clock)
+        elif contract == "config_record":
+            self._config(codec.read(contract, value), value)
+            if self.domain == "live":
+                self._move(self._message[1])
+        elif contract == "waste_event" and self.topic == topics.WASTE_EVENTS:
+            self._event(codec.read(contract, value), value, events.waste)
+        elif contract == "vehicle_event" and self.topic == topics.VEHICLE_EVENTS:
+            self._event(codec.read(contract, value), value, events.vehicle)
+        elif contract in ("meter_fact", "settle_record"):
+            codec.read(contract, value)
+            self._reject("not_supported", value)
+        elif contract == "engine_record":
+            codec.read(contract, value)
+        else:
+            self._reject("unknown_contract", value)
+
+    def _config(self, fields: dict[str, Any], raw: bytes) -> None:
+        site = fields["site"]
+        version, sha256 = self.heads.get(site, (0, b""))
+        if (fields["version"], fields["previous"]) != (version + 1, sha256):
+            self._reject("broken_chain", raw, site)
+            return
+        document = self.documents[fields["document"]]
+        domains = {other.document.domain for name, other in self.sites.items() if name != site} | {document.domain}
+        if document.site != site or document.partition != self.partition or len(domains) > 1:
+            self._reject("bad_document", raw, site)
+            return
+        self.heads[site] = (version + 1, fields["document"])
+        self.sites[site] = Site(self, document, version + 1, self.sites.get(site))
+        for instance in self._instances():
+            instance.due = -(1 << 62) if self.clock is None else self.clock
+
+    def _event(self, event: dict[str, Any], raw: bytes, make: Callable[..., Any]) -> None:
+        site = self.sites.get(event["site"])
+        if site is None:
+            self._reject(self._no_site((self._message[2]).decode("utf-8", "replace")), raw)
+            return
+        made = make(event, site.document)
+        if isinstance(made, str):
+            self._reject(made, raw)
+            return
+        refused = {
+            self._reading(site, number, event["time_ms"], value, 0, "live", span) for number, value, span in made
+        }
+        for reason in refused - {""}:
+            self._reject(reason, raw)
+
+    # -- time ---------------------------------------------------------------------------------------------------------
+
+    def _instances(self) -> list[Instance]:
+        return [instance for name in sorted(self.sites) for instance in self.sites[name].instances]
+
+    def _move(self, time: int) -> None:
+        """The task's clock goes on, and with it whatever was due."""
+        if self.clock is None or time > self.clock:
+            outage_ms = self.sites[min(self.sites)].limits["outage_ms"]
+            if self.clock is None or time - self.clock > outage_ms:
+                self.resumed = time
+            self.clock = time
+        instances = self._instances()
+        while True:
+            ready = [
+                (one.due, place) for place, one in enumerate(instances) if one.due is not None and one.due <= self.clock
+            ]
+            if not ready:
+                return
+            due, place = min(ready)
+            instance = instances[place]
+            instance.due = None
+            by: int | None = self.clock if self.resumed == self.clock else max(due, self.resumed)
+            assert by is not None
+            at = by if due == -(1 << 62) else due
+            if instance.by_data:
+                by = instance.own_clock(self.clock)
+                at = by or 0
+            instance.look(at, by, self.resumed)
+
+    # -- readings -----------------------------------------------------------------------------------------------------
+
+    def _batch(self, raw: bytes) -> None:
+        status, batch = batches.decode(raw)
+        if status != batches.OK:
+            self._reject(STATUSES[status], raw)
+            return
+        try:
+            name, gateway = batch["site"].decode(), batch["gateway"].decode()
+        except UnicodeDecodeError:
+            name = gateway = "\ufffd"
+        site = self.sites.get(name)
+        if site is None or gateway not in site.gateways:
+            self._reject(self._no_site(batch["site"].decode("utf-8", "replace")), raw)
+            return
+        mode = ("live", "backfill")[batch["mode"]]
+        refused: dict[str, list[tuple[int, int, int, int]]] = {}
+        for number, time, value, quality in batch["readings"]:
+            point = site.points.get(number)
+            reason = "unknown_point" if point is None else "wrong_gateway" if point.meta.gateway != gateway else ""
+            reason = reason or self._reading(site, number, time, value, quality, mode, 0)
+            if reason and (point is None or point.meta.gateway != gateway):
+                self.counts["readings"] += 1
+                self.counts["refused"] += 1
+            if reason:
+                refused.setdefault(reason, []).append((number, time, value, quality))
+        for reason, members in refused.items():
+            self._reject(reason, _again(name, gateway, mode, members), name, len(members))
+
+    def _reading(self, site: Site, number: int, time: int, value: int, quality: int, mode: str, span_ms: int) -> str:
+        """Applies a reading; why it is refused, or nothing."""
+        point = site.points[number]
+        meta = point.meta
+        self.counts["readings"] += 1
+        clock = -(1 << 62) if self.clock is None else self.clock
+        reason = "too_old" if time < YEAR_2000_MS else "future" if time > clock + site.limits["future_ms"] else ""
+        if reason:
+            self.counts["refused"] += 1
+            return reason
+        if point.behind(time):
+            self._late(point, time, value)
+            return ""
+        if not meta.low <= value <= meta.high:
+            self.counts["out_of_range"] += 1
+            self._verdict(meta, time, value, "out_of_range")
+            return ""
+        accepted = self._apply(site, point, time, value, quality, span_ms)
+        self.counts["applied" if accepted else "set_aside"] += 1
+        if mode == "live":
+            self._fact(site, point, time, value, quality, accepted)
+        return ""
+
+    def _late(self, point: History, time: int, value: int) -> None:
+        if point.repeats(time, value):
+            self.counts["repeats"] += 1
+            return
+        self.counts["late"] += 1
+        low, high = point.dirty or (1 << 62, -(1 << 62))
+        if not low <= time <= high:
+            self._verdict(point.meta, time, value, "late")
+        point.dirty = (min(low, time), max(high, point.times[-1]))
+
+    def _verdict(self, meta: Meta, time: int, value: int, code: str) -> None:
+        self.emit("verdicts", meta.site, point=meta.number, time_ms=time, value=value, code=code)
+
+    def _apply(self, site: Site, point: History, time: int, value: int, quality: int, span_ms: int) -> bool:
+        meta = point.meta
+        if meta.kind == "register":
+            accepted, rows, verdict = point.register(time, value, quality > 0, site.limits)
+            if verdict:
+                self._verdict(meta, time, value, verdict)
+            for row in rows:
+                self.emit("ledger", meta.site, point=meta.number, **row)
+            return accepted
+        if meta.kind == "delta":
+            self.emit("ledger", meta.site, point=meta.number, **point.delta(time, value, span_ms, quality > 0))
+            return True
+        for row in point.gauge(time, value):
+            self.emit("gauges", meta.site, point=meta.number, **row)
+        return True
+
+    def _fact(self, site: Site, point: History, time: int, value: int, quality: int, accepted: bool) -> None:
+        before: Fact = point.fact
+        if not accepted:
+            point.fact = Fact(time, before.value, before.good, before.since)
+        else:
+            expired = before.time is None or time - before.time > point.meta.max_age_ms
+            since = time if expired or value != before.value else before.since
+            point.fact = Fact(time, value, quality == 0, since)
+        assert self.clock is not None
+        for instance in site.readers.get(point.meta.number, []):
+            if not accepted and instance.phase == IDLE:
+                continue
+            instance.look(time, instance.own_clock(self.clock), self.resumed)
+
+
+def _again(site: str, gateway: str, mode: str, members: list[tuple[int, int, int, int]]) -> bytes:
+    """The batch of refused readings that can be sent again."""
+    base = members[0][1]
+    times = [member[1] for member in members]
+    most = 1 << 53
+    if abs(base) > most or min(times) < base - most or max(times) > base + most:
+        base = max(-most, min((min(times) + max(times)) // 2, most))
+    readings = [
+        {"point": number, "offset_ms": time - base, "value": value, "quality": QUALITIES[quality]}
+        for number, time, value, quality in members
+    ]
+    return codec.write(
+        "meter_batch", {"site": site, "gateway": gateway, "mode": mode, "base_ms": base, "readings": readings}
+    )
