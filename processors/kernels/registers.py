@@ -70,9 +70,10 @@ def register_step(
     step = value - p.last
     elapsed = time - p.clock
     if step < 0:
-        if meta.span > 0 and p.last > meta.span - meta.span // 20 and plausible(step + meta.span, elapsed, meta):
+        over = step + meta.span
+        if over >= 0 and p.last > meta.span - meta.span // 20 and meta.span > 0 and plausible(over, elapsed, meta):
             verdict_row(context, out, meta.number, time, value, VERDICT_ROLLOVER)
-            return step + meta.span, CAUSE_ROLLOVER
+            return over, CAUSE_ROLLOVER
         set_aside(p, time, value)
         if p.pends < dips:
             verdict_row(context, out, meta.number, time, value, VERDICT_DIP)
