@@ -11,7 +11,7 @@ from typing import Final
 from rich.cells import cell_len
 from rich.text import Text
 
-from ganzhi.cli.texts import text
+from ganzhi.cli.texts import language, text
 from ganzhi.demo.layout import BUILDINGS, SLOTS, zone_index
 from ganzhi.demo.spans import Ints
 
@@ -63,8 +63,7 @@ def heading() -> Text:
     line = Text(no_wrap=True)
     for number, building in enumerate(BUILDINGS):
         line.append(" " if number else "")
-        name = building.name_zh if text("A") != "A" else building.name_en
-        line.append("  " + fit(name, SLOTS), "bold")
+        line.append(fit(building.name_zh if language() == "zh" else building.name_en, SLOTS + 2), "bold")
     return line
 
 

@@ -63,9 +63,10 @@ def show(result: Result, feed: AlertFeed, profile: str, console: Console) -> Non
         site, subject, cost = worst
         theirs = [alert.key[1] for alert in feed.alerts.values() if alert.key[2] == subject and alert.cost]
         rules = ", ".join(dict.fromkeys(feed.names.rule(site, rule) for rule in theirs))
+        where = escape(feed.names.subject(site, subject))
+        assumed = text("prices assumed")
         console.print(
-            f"{text('worst room')}: [bold]{escape(feed.names.subject(site, subject))}[/]  [bold]¥{cost / 10_000:,.2f}[/]"
-            f"  {escape(rules)}  [dim]({text('prices assumed')})[/]",
+            f"{text('worst room')}: [bold]{where}  ¥{cost / 10_000:,.2f}[/]  {escape(rules)}  [dim]({assumed})[/]",
             soft_wrap=True,
         )
     _figures(result, console)

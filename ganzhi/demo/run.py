@@ -7,6 +7,7 @@ into the log while the worker loads.
 
 import dataclasses
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -31,7 +32,7 @@ from schemas.errors import ModelError, StackError
 from schemas.model.check import check_folder
 from schemas.model.document import Document
 from schemas.model.typed import Model
-from schemas.settings import Settings, cache_home, data_home
+from schemas.settings import Settings, data_home
 from sinks.clickhouse.progress import lag
 from streams.published import apply_model, input_partitions, read_documents
 from streams.sources.batching import BatchWriter
@@ -40,6 +41,8 @@ SEED: Final = 20250613
 MARK: Final = "simulation.json"
 """In the profile's folder: the data there are those of a simulation, and of which one."""
 COMPILE: Final = "import ganzhi; from streams.worker import compile_kernels; compile_kernels()"
+FILLED: Final = "filled"
+"""In the folder of the kernels, whose name stands for the state of the code: they have all been compiled."""
 KERNELS_TIMEOUT_S: Final = 600.0
 DRAIN_TIMEOUT_S: Final = 120.0
 POLL_S: Final = 0.1
@@ -244,12 +247,15 @@ class Demo:
         self._say("demo model")
 
     def _compile(self) -> None:
-        """Fills the cache of kernels, so that neither worker nor sink compiles what another one compiles too."""
-        folder = cache_home()
+        """Fills the cache of kernels, so that worker and replay do not compile the same at once; once for this code."""
+        folder = Path(os.environ["NUMBA_CACHE_DIR"])
+        if (folder / FILLED).exists():
+            return
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._kernels = Child("kernels", [sys.executable, "-c", COMPILE], folder / "kernels.log")
         if self._kernels.wait(KERNELS_TIMEOUT_S) not in (0, None) and not self._stop.is_set():
             self._kernels.check()
+        (folder / FILLED).touch()
         self._say("demo kernels")
 
     def _simulate(self, simulator: Simulator) -> list[Batch]:

@@ -2,6 +2,7 @@
 
 import collections
 import datetime as dt
+import itertools
 import time
 from collections.abc import Mapping
 from typing import Final
@@ -22,6 +23,8 @@ RATE_OVER_S: Final = 5.0
 USAGE_LINES_MAX: Final = 6
 ALERT_LINES_MIN: Final = 4
 SPARK_DAYS: Final = 30
+ROOMY_LINES: Final = 30
+"""From so many lines on there are empty ones between the parts."""
 COLUMN_GAP: Final = 2
 
 
@@ -60,11 +63,12 @@ class Screen:
         """Exactly as many lines as the terminal has, none wider than it."""
         width, height = options.max_width, options.height or console.height
         usage = usage_lines(self._demo.watch.figures.usage, width)
-        fixed = [*self._head(width), Text(), plan.heading(), *self._floors(), plan.legend()]
-        left = height - len(fixed) - 2
+        gap = [Text()] if height >= ROOMY_LINES else []
+        fixed = [*self._head(width), *gap, plan.heading(), *self._floors(), plan.legend(), *gap]
+        left = height - len(fixed)
         most = max(0, min(USAGE_LINES_MAX, len(usage), left - ALERT_LINES_MIN - 1))
         alerts = self._alerts(width, left - most - (1 if most else 0))
-        lines = [*fixed, Text(), *alerts]
+        lines = [*fixed, *alerts]
         if most:
             lines += [Text(plan.fit(text("usage 30 days"), width), "bold"), *usage[:most]]
         for number, line in enumerate(lines[:height]):
@@ -121,9 +125,9 @@ def clock(time_ms: int) -> dt.datetime:
 def alert_line(alert: Alert, feed: AlertFeed, width: int) -> Text:
     """An alert in one line: since when, where, what, wasted, cost."""
     site, rule, subject, _ = alert.key
-    wasted = 22 if width >= 100 else 12
+    wasted = 14 if width >= 100 else 12
     rest = width - (6 + 9 + wasted + 9)
-    where = rest * 2 // 5
+    where = rest * 5 // 12
     line = Text(f"{clock(alert.started_at):%H:%M} ")
     line.append(plan.fit(text(alert.state), 8) + " ", STYLES.get(alert.state, ""))
     line.append(plan.fit(feed.names.subject(site, subject), where - 1) + " ")
@@ -138,7 +142,8 @@ def usage_lines(usage: Mapping[str, list[int]], width: int) -> list[Text]:
     column = (width - COLUMN_GAP) // 2
     names = column - SPARK_DAYS - 13
     cells = []
-    for item in sorted(usage, key=lambda item: -sum(usage[item])) if usage else []:
+    # the largest first, water after what is counted in kWh
+    for item in sorted(usage, key=lambda item: (item == "water", -sum(usage[item]))):
         values = usage[item]
         name = f"{item} {text(item)}" if item != "water" else text("water")
         last = values[-2] if len(values) > 1 else values[-1]
@@ -149,12 +154,10 @@ def usage_lines(usage: Mapping[str, list[int]], width: int) -> list[Text]:
             cell.append(f"{plan.amount(item, last):>{min(12, column - cell.cell_len)}}")
         cell.append(" " * (column - cell.cell_len))
         cells.append(cell)
-    half = (len(cells) + 1) // 2
     lines = []
-    for row in range(half):
-        line = cells[row]
-        line.append(" " * COLUMN_GAP)
-        lines.append(line.append_text(cells[row + half]) if row + half < len(cells) else line)
+    for left, right in itertools.zip_longest(cells[::2], cells[1::2]):
+        left.append(" " * COLUMN_GAP)
+        lines.append(left.append_text(right) if right is not None else left)
     return lines
 
 

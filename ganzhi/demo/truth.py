@@ -150,7 +150,7 @@ class Truth:
             "AcInEmptyRoom": _Watch([ids[i] for i in self._cooled]),
             "TapRunningNobody": _Watch([ids[i] for i in self._wet]),
             "TapRunningLong": _Watch([ids[i] for i in self._wet]),
-            "BranchFlowAfterHours": _Watch([f"{floor_id(building.id, floor)}-branch" for building, floor in FLOORS]),
+            "BranchFlowAfterHours": _Watch([floor_id(building.id, floor) for building, floor in FLOORS]),
             "MeterSilent": _Watch([point for point, _, _ in self._silent]),
             "BinOverfull": _Watch(stations),
             "BinOverflowing": _Watch(stations),
