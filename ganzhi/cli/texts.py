@@ -67,6 +67,8 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "demo verifying": ("从 Kafka 重放全部历史", "replaying the whole history from Kafka"),
     "demo ctrl-c": ("Ctrl-C 结束", "Ctrl-C ends"),
     "demo free ports": ("或加 --free-ports 用空闲端口", "or let it take free ones with --free-ports"),
+    "rows stored": ("行", "rows"),
+    "weekdays": ("周一 周二 周三 周四 周五 周六 周日", "Mon Tue Wed Thu Fri Sat Sun"),
     "events/s": ("事件/秒", "events/s"),
     "readings/s": ("读数/秒", "readings/s"),
     "lag": ("滞后", "lag"),

@@ -21,7 +21,6 @@ from ganzhi.demo.world import ZONE
 RATE_OVER_S: Final = 5.0
 """Rates are means of so many seconds."""
 USAGE_LINES_MAX: Final = 6
-ALERT_LINES_MIN: Final = 4
 SPARK_DAYS: Final = 30
 ROOMY_LINES: Final = 30
 """From so many lines on there are empty ones between the parts."""
@@ -66,7 +65,7 @@ class Screen:
         gap = [Text()] if height >= ROOMY_LINES else []
         fixed = [*self._head(width), *gap, plan.heading(), *self._floors(), plan.legend(), *gap]
         left = height - len(fixed)
-        most = max(0, min(USAGE_LINES_MAX, len(usage), left - ALERT_LINES_MIN - 1))
+        most = max(0, min(USAGE_LINES_MAX, len(usage), left // 3))
         alerts = self._alerts(width, left - most - (1 if most else 0))
         lines = [*fixed, *alerts]
         if most:
@@ -83,9 +82,8 @@ class Screen:
         if feed is None:
             first.append("  " + text("demo again"))
         else:
-            first.append(f"  {clock(feed.clock_ms):%a %Y-%m-%d %H:%M}", "bold").append(
-                f"  {self._demo.options.speed:g}×"
-            )
+            now = clock(feed.clock_ms)
+            first.append(f"  {day_name(now)} {now:%Y-%m-%d %H:%M}", "bold").append(f"  {self._demo.options.speed:g}×")
         ends = text("demo ctrl-c")
         if self._ends_at_s is not None:
             ends = f"{max(0.0, self._ends_at_s - time.monotonic()):.0f} s   {ends}"
@@ -96,7 +94,7 @@ class Screen:
         _pair(second, text("events/s"), f"{per_s[0]:,.1f}")
         _pair(second, text("readings/s"), f"{per_s[1]:,.0f}")
         _pair(second, text("lag"), f"{text('worker')} {figures.worker_lag:,}  {text('sink')} {figures.sink_lag:,}")
-        _pair(second, text("stored"), f"{figures.rows:,} {text('rows')}")
+        _pair(second, text("stored"), f"{figures.rows:,} {text('rows stored')}")
         return [first, second] if not figures.fault else [first, second, Text(figures.fault, "yellow")]
 
     def _floors(self) -> list[Text]:
@@ -120,6 +118,11 @@ class Screen:
 def clock(time_ms: int) -> dt.datetime:
     """The simulated time on the site's walls."""
     return dt.datetime.fromtimestamp(time_ms / 1000, ZONE)
+
+
+def day_name(time: dt.datetime) -> str:
+    """Mon, Tue … in the language spoken."""
+    return text("weekdays").split()[time.weekday()]
 
 
 def alert_line(alert: Alert, feed: AlertFeed, width: int) -> Text:

@@ -39,10 +39,15 @@ CHANNELS: Final = {
 
 _COUNTS: Final = " UNION ALL ".join(f"SELECT '{name}', count() FROM {name}" for name in TABLES)
 _USAGE: Final = """
-SELECT sub_item, day, sum(quantity) FROM usage_by_sub_item WHERE medium = 'electricity' GROUP BY sub_item, day
-UNION ALL
-SELECT 'water', day, sum(quantity) FROM usage_by_total WHERE medium = 'water' AND counts_in = 'sub_items' GROUP BY day
-ORDER BY 1, 2
+SELECT item, day, used FROM
+(
+    SELECT sub_item AS item, day, sum(quantity) AS used FROM usage_by_sub_item
+    WHERE medium = 'electricity' GROUP BY item, day
+    UNION ALL
+    SELECT 'water' AS item, day, sum(quantity) AS used FROM usage_by_total
+    WHERE medium = 'water' AND counts_in = 'sub_items' GROUP BY day
+)
+ORDER BY item, day
 """
 
 
