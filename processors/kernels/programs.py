@@ -24,7 +24,7 @@ _AND = int(Op.AND)
 _OR = int(Op.OR)
 _NOT = int(Op.NOT)
 _MAX = int(Agg.MAX)
-_INT64_MAX = (1 << 63) - 1
+_INT64_MIN = -(1 << 63)
 
 Records = NDArray[np.void]
 
@@ -71,19 +71,32 @@ def schedule_place(schedule: int, clock: int, lists: Longs) -> int:
 
 
 @kernel
+def _fits(a: int, b: int) -> bool:
+    """Whether a * b is inside of int64; counted with negative magnitudes, of which int64 has one more."""
+    if a == 0 or b == 0:
+        return True
+    less_a = a if a < 0 else -a
+    less_b = b if b < 0 else -b
+    same_sign = (a < 0) == (b < 0)
+    if less_b == -1:
+        return not (same_sign and less_a == _INT64_MIN)
+    return less_a >= -((_INT64_MIN + 1 if same_sign else _INT64_MIN) // less_b)
+
+
+@kernel
 def _arithmetic(op: int, a: int, b: int, scale: int) -> tuple[int, int]:
     """(value, known) of + - * /; overflow and division by zero are unknown."""
     if op == _MUL or op == _DIV:
         other = b if op == _MUL else scale
         by = scale if op == _MUL else b
-        if by == 0 or (a != 0 and other != 0 and abs(a) > _INT64_MAX // abs(other)):
+        if by == 0 or not _fits(a, other) or (by == -1 and a * other == _INT64_MIN):
             return np.int64(0), 0
         return (a * other) // by, 1
-    right = b if op == _ADD else -b
-    value = a + right
-    if (a ^ value) & (right ^ value) < 0:
-        return np.int64(0), 0
-    return value, 1
+    if op == _ADD:
+        value = a + b
+        return value, 0 if (a ^ value) & (b ^ value) < 0 else 1
+    value = a - b
+    return value, 0 if (a ^ b) & (a ^ value) < 0 else 1
 
 
 @kernel
@@ -135,7 +148,10 @@ def run(
             context[top] = value
             context[top + 1] = known
         elif op == _NEG:
-            context[top] = -context[top]
+            if context[top] == _INT64_MIN:
+                context[top + 1] = 0
+            else:
+                context[top] = -context[top]
         elif op == _NOT:
             context[top] = 1 - context[top]
         else:

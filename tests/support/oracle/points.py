@@ -100,7 +100,8 @@ class History:
             self.aside = []
             return None, "", "rate"
         span = self.meta.span
-        if span and self.values[-1] > span - span // 20 and self._plausible(step + span, elapsed):
+        near = span > 0 and self.values[-1] > span - span // 20
+        if near and step + span >= 0 and self._plausible(step + span, elapsed):
             return step + span, "rollover", "rollover"
         self.aside = [*self.aside, value] if self.aside and value >= self.aside[-1] else [value]
         if len(self.aside) < dips:
