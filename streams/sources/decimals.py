@@ -51,6 +51,7 @@ def _convert(  # noqa: C901  written for the compiler: plain branches
         negative = buffer[at] == 0x2D
         if negative or buffer[at] == 0x2B:
             at += 1
+        first = at
         mantissa = np.int64(0)
         digits = 0
         places = -1  # digits behind the point; -1: no point yet
@@ -70,9 +71,9 @@ def _convert(  # noqa: C901  written for the compiler: plain branches
                 if digits > 18:
                     good = False
                     break
-            elif byte == point and places < 0 and (not marks or grouped == 3):
+            elif byte == point and places < 0:
                 places = 0
-            elif byte == group and places < 0 and (not marks or grouped == 3):
+            elif byte == group and places < 0 and (grouped == 3 if marks else at > first):
                 marks += 1
                 grouped = 0
             else:

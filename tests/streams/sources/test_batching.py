@@ -30,16 +30,18 @@ def test_order_key_partition_and_cuts(kafka: KafkaSettings, tmp_path: Path) -> N
     with BatchWriter(kafka, sites.documents(tmp_path)) as writer:
         send(writer, 2500)
         writer.add("here", "g1", 1, 5, 6)
+        send(writer, 1, first=2500)
+        writer.add("here", "g1", 1, 5, 7)
         writer.tick("meter.readings", 1, 77)
         send(writer, 1, site="there", gateway="g3")
     found = list(sites.messages(kafka, "meter.readings"))
     batches = [codec.read("meter_batch", raw) for _, _, raw in found if codec.contract_of(raw) == "meter_batch"]
 
-    assert [(partition, key) for partition, key, _ in found] == [(1, b"here")] * 4 + [(1, None), (2, b"there")]
-    assert [len(batch["readings"]) for batch in batches] == [1000, 1000, 500, 1, 1]  # type: ignore[arg-type]
-    assert [reading[5] for reading in sites.readings(kafka)][:2500] == list(range(2500))
-    assert codec.read("tick", found[4][2]) == {"clock_ms": 77}
-    assert (writer.readings, writer.messages) == (2502, 6)
+    assert [(partition, key) for partition, key, _ in found] == [(1, b"here")] * 6 + [(1, None), (2, b"there")]
+    assert [len(batch["readings"]) for batch in batches] == [1000, 1000, 500, 1, 1, 1, 1]  # type: ignore[arg-type]
+    assert [reading[5] for reading in sites.readings(kafka)] == [*range(2500), 6, 2500, 7, 0]
+    assert codec.read("tick", found[6][2]) == {"clock_ms": 77}
+    assert (writer.readings, writer.messages) == (2504, 8)
 
 
 def test_live_readings_are_collected_by_gateway(kafka: KafkaSettings, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Columns of decimal text become exact integers, as Decimal says."""
 
+import re
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation, localcontext
 from fractions import Fraction
 
@@ -35,8 +36,8 @@ def convert(texts: list[str], target: Target, style: Style | None = None) -> lis
 
 
 def by_decimal(text: str, scale: Fraction, rounded: bool) -> int | None:
-    """The integer by Python's Decimal; None where there is none."""
-    if not text.strip().isascii() or "_" in text:
+    """The integer by Python's Decimal; None where there is none, or where the exponent has more than two digits."""
+    if not text.strip().isascii() or "_" in text or re.search("[eE][+-]?[0-9]{3}", text):
         return None
     with localcontext() as context:
         context.prec = 120
@@ -87,13 +88,14 @@ def test_the_edges_of_64_bits() -> None:
 def test_marks_of_decimals_and_thousands() -> None:
     """`1.234,5` is read where the mapping says so, and what does not keep to the marks is refused, not guessed."""
     style = Style(",", ".", ("NA", "-9999"))
-    found = convert(
-        ["1.234,5", "12,5", "1234,5", "1.23,5", "12.5", "NA", "-9999", "", " NA "], Target.of("kWh", "delta"), style
-    )
+    good = ["1.234.567,5", "12,5", "1234,5"]
+    bad = ["1.23,5", "1.23.456", "1.234.56", "12.5", "1,2,3", ".123,5"]
+    nothing = ["NA", "-9999", "", " NA "]
+    found = convert(good + bad + nothing, Target.of("kWh", "delta"), style)
 
-    assert found[:3] == [1_234_500, 12_500, 1_234_500]
-    assert all(isinstance(reason, str) for reason in found[3:5])
-    assert found[5:] == [None] * 4
+    assert found[:3] == [1_234_567_500, 12_500, 1_234_500]
+    assert all(isinstance(reason, str) for reason in found[3:9])
+    assert found[9:] == [None] * 4
     plain = Style(",")
     assert isinstance(convert(["12.5"], Target.of("kWh", "delta"), plain)[0], str)
 

@@ -3,6 +3,7 @@
 import csv
 import io
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -77,14 +78,22 @@ def test_texts_are_numbered_in_the_order_of_their_first_appearance(texts: list[s
     raws = [text.encode() for text in texts]
     ends = [sum(map(len, raws[: index + 1])) for index in range(len(raws))]
     starts = [end - len(raw) for raw, end in zip(raws, ends, strict=True)]
-    import numpy as np
-
     buffer = np.frombuffer(b"".join(raws), np.uint8)
     codes, firsts = tokens.intern(buffer, np.array(starts, np.int64), np.array(ends, np.int64))
     order = list(dict.fromkeys(texts))
 
     assert codes.tolist() == [order.index(text) for text in texts]
     assert [texts[row] for row in firsts.tolist()] == order
+
+
+def test_texts_of_one_length_are_told_apart() -> None:
+    """Ten thousand texts of four digits, many of which meet in one slot of the table, keep numbers of their own."""
+    texts = [f"{number * 7919 % 10_000:04d}" for number in range(10_000)] * 2
+    starts = np.arange(len(texts), dtype=np.int64) * 4
+    codes, firsts = tokens.intern(np.frombuffer("".join(texts).encode(), np.uint8), starts, starts + 4)
+
+    assert codes.tolist() == list(range(10_000)) * 2
+    assert firsts.size == 10_000
 
 
 def test_the_compiled_kernels_ran() -> None:
