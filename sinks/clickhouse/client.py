@@ -7,6 +7,7 @@ connection, 5xx, too many parts) comes here at once.
 
 import contextlib
 import ipaddress
+import logging
 import re
 from collections.abc import Iterator
 from typing import Any, Final
@@ -18,6 +19,10 @@ from urllib3.exceptions import HTTPError
 
 from schemas.errors import ClickHouseRefused, ClickHouseUnavailable
 from schemas.settings import ClickHouseSettings
+
+# Both tell every broken connection at length, with the whole address; `translating` tells it once.
+for _name in ("urllib3.connectionpool", "clickhouse_connect"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
 
 CONNECT_TIMEOUT_S: Final = 5
 ANSWER_TIMEOUT_S: Final = 300
@@ -104,11 +109,13 @@ def translating(settings: ClickHouseSettings) -> Iterator[None]:
     except ClickHouseError as error:
         text = str(error).strip()
         code = _code(error, text)
-        if code in _LATER or (code == 0 and _is_transport(error, text)):
+        if code == 0 and _is_transport(error, text):
+            raise ClickHouseUnavailable(_told(settings, _root(error))) from error
+        if code in _LATER:
             raise ClickHouseUnavailable(_told(settings, text)) from error
         raise ClickHouseRefused(_told(settings, text), code) from error
     except (HTTPError, OSError) as error:
-        raise ClickHouseUnavailable(_told(settings, str(error) or type(error).__name__)) from error
+        raise ClickHouseUnavailable(_told(settings, _root(error))) from error
 
 
 def _code(error: ClickHouseError, text: str) -> int:
@@ -125,6 +132,18 @@ def _is_transport(error: BaseException, text: str) -> bool:
         return True
     status = _STATUS.search(text)
     return status is not None and (status[1][0] == "5" or status[1] == "429")
+
+
+def _root(error: BaseException) -> str:
+    """What broke at the bottom of it: urllib3 tells the same several times over, with the whole address."""
+    seen = error
+    while True:
+        below = seen.__cause__ or seen.__context__
+        if below is None or isinstance(seen, OSError):
+            break
+        seen = below
+    text = (seen.strerror if isinstance(seen, OSError) else None) or str(seen) or type(seen).__name__
+    return f"{text} ({type(seen).__name__})"
 
 
 def _told(settings: ClickHouseSettings, text: str) -> str:

@@ -147,15 +147,23 @@ def check(message: Message, error: KafkaError) -> None:
 
     Raises:
         LogCut: the log starts after, or ends before, the position.
-        LogError: the broker denies it.
+        Fenced: another process has the same instance name.
+        LogError: the broker denies it, or the client is of no use any more.
     """
     if error.code() in (_AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
         raise LogCut(
             f"{message.topic()} partition {message.partition()}: {error.str()}; the log does not have what the sink was"
             " to read next. If the messages are lost, set the group's offset by hand to go on without them"
         )
+    if error.code() == KafkaError.FENCED_INSTANCE_ID:
+        raise Fenced(_FENCED)
     if error.code() in _DENIED:
         raise LogError(f"Kafka denies: {error.str()}")
+    if error.fatal():
+        raise LogError(f"the Kafka client cannot go on: {error.str()}")
+
+
+_FENCED: Final = "another sink runs under the same instance name; give each its own (GANZHI_SINK__INSTANCE)"
 
 
 def commit(
@@ -182,7 +190,7 @@ def commit(
             return True
         codes = {fault.code() for fault in faults}
         if KafkaError.FENCED_INSTANCE_ID in codes:
-            raise Fenced("another sink runs under the same instance name; give each its own (GANZHI_SINK__INSTANCE)")
+            raise Fenced(_FENCED)
         if codes & MOVED:
             return False
         if codes & _DENIED:

@@ -97,6 +97,7 @@ class Sink:
     def _step(self) -> None:
         try:
             if not self._opened:
+                self._member.poll(0)  # the group may have changed its mind; what this returns is read again
                 self._open()
             self._take()
             if self._is_due():
@@ -211,10 +212,11 @@ class Sink:
             error = message.error()
             if error is not None and error.code() != log.END_OF_PARTITION:
                 log.check(message, error)
-                if error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-                    self._tell(error.str())
+                self._tell(error.str())
                 continue
             place = (bare_name(self._settings.kafka, message.topic()), message.partition())
+            if place not in self._next:
+                continue
             if error is None:
                 self._bytes += log.take(self._runs, place, message)
                 self._next[place] = message.offset() + 1
@@ -247,6 +249,7 @@ class Sink:
         if self._paused:
             self._member.resume(self._member.assignment())
             self._paused = False
+        self._told.clear()
 
     def _store(self, range_: Range, runs: dict[Place, Run]) -> None:
         point("sink.before_intent")

@@ -46,21 +46,25 @@ def test_broken_connections_double_nothing(kafka: KafkaSettings, clickhouse: Cli
         world.check()
 
 
-def test_server_killed_in_inserts(own_stack: Callable[..., Stack]) -> None:
-    """Kill -9 of ClickHouse again and again while the sink writes loses and doubles nothing."""
+def test_servers_killed_in_inserts(own_stack: Callable[..., Stack]) -> None:
+    """Kill -9 of ClickHouse again and again, then of Kafka, while the sink writes loses and doubles nothing."""
     stack = own_stack()
     settings = settings_of(
         stack.kafka_settings, stack.clickhouse_settings.model_copy(update={"database": "killed"}), flush_interval_s=0.05
     )
     world = World(settings)
     with sink_thread(settings):
-        for _ in range(3):
+        for _ in range(2):
             world.grow(8)
             wait_until(lambda: bool(log_started(settings.clickhouse)), "tables")
             stack.clickhouse.kill()
             world.grow(8)
             stack.clickhouse.start()
             stack.clickhouse.wait_ready()
+        world.grow(8)
+        stack.kafka.kill()
+        stack.kafka.start()
+        stack.kafka.wait_ready()
         wait_drained(settings)
     world.check()
 

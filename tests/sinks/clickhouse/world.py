@@ -16,6 +16,7 @@ from confluent_kafka import Message, Producer
 
 from schemas import codec, topics
 from schemas.encode import encode_batches
+from schemas.errors import KafkaUnavailable
 from schemas.kafka import client_config
 from schemas.settings import ClickHouseSettings, KafkaSettings, Settings, SinkSettings
 from sinks.clickhouse.client import reader
@@ -57,7 +58,7 @@ class World:
         self._producer.init_transactions(30)
 
     def grow(self, rounds: int = 1) -> None:
-        """Adds batches, events, ledger rows and alerts to both partitions, a transaction a round, and an aborted one."""
+        """Adds batches, events, ledger rows, alerts to both partitions, a transaction a round, and an aborted one."""
         for _ in range(rounds):
             self._producer.begin_transaction()
             for partition in (0, 1):
@@ -221,8 +222,15 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 
 
 def wait_drained(settings: Settings) -> None:
-    """Waits until the sink has stored all that is in the topics."""
-    wait_until(lambda: drained(settings), "drained")
+    """Waits until the sink has stored all that is in the topics, also while a broker is on its way up."""
+
+    def stored() -> bool:
+        try:
+            return drained(settings)
+        except KafkaUnavailable:
+            return False
+
+    wait_until(stored, "drained")
 
 
 @contextlib.contextmanager
