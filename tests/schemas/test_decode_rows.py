@@ -25,7 +25,13 @@ def messages(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
         fields[field] = st.sampled_from(shape.symbols[field]) if field in shape.symbols else st.integers(low, high)
     fields["site"] = st.integers(0, len(sites) - 1)
     rows = draw(st.lists(st.fixed_dictionaries(fields), max_size=40))
-    head = {"topic": draw(st.text(max_size=20)), "partition": draw(INT), "sequence": draw(LONG), "sites": sites, "rows": rows}
+    head = {
+        "topic": draw(st.text(max_size=20)),
+        "partition": draw(INT),
+        "sequence": draw(LONG),
+        "sites": sites,
+        "rows": rows,
+    }
     return name, head
 
 
@@ -33,9 +39,16 @@ def as_dict(name: str, rows: decode_rows.Rows) -> dict[str, Any]:
     """What the slow reader would give."""
     shape = decode_rows.shape(name)
     found = [
-        {f: shape.symbols[f][v] if f in shape.symbols else v for f, v in zip(shape.fields, row, strict=True)} for row in rows.matrix.tolist()
+        {f: shape.symbols[f][v] if f in shape.symbols else v for f, v in zip(shape.fields, row, strict=True)}
+        for row in rows.matrix.tolist()
     ]
-    return {"topic": rows.topic, "partition": rows.partition, "sequence": rows.sequence, "sites": list(rows.sites), "rows": found}
+    return {
+        "topic": rows.topic,
+        "partition": rows.partition,
+        "sequence": rows.sequence,
+        "sites": list(rows.sites),
+        "rows": found,
+    }
 
 
 @given(messages())
@@ -91,7 +104,15 @@ def test_blocks_of_an_array() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"\x80", b"\x02", b"\xfe\xff\xff\xff\x0f", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x00", b"\x02" + b"\x80" * 12]
+    "body",
+    [
+        b"",
+        b"\x80",
+        b"\x02",
+        b"\xfe\xff\xff\xff\x0f",
+        b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x00",
+        b"\x02" + b"\x80" * 12,
+    ],
 )
 def test_counts_that_lie(body: bytes) -> None:
     """A count beyond the bytes, cut short or over-long is refused without reading or reserving for it."""
