@@ -13,9 +13,9 @@ from schemas.errors import UnitError
 from streams.sources import decimals, tokens
 from streams.sources.decimals import Style, Target
 
-NUMBER = st.one_of(
+NUMBER = st.one_of(  # with at most the forty digits before and behind the point that schemas.units takes
     st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**16), max_value=10**16, places=3).map(str),
-    st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**6), max_value=10**6).map(str),
+    st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**6), max_value=10**6, places=20).map(str),
     st.integers(-(10**20), 10**20).map(str),
     st.text(st.sampled_from("0123456789.-+eE ,x"), max_size=12),
 )
