@@ -223,6 +223,12 @@ def test_a_point_that_a_new_document_adds_has_no_part_of_the_running_episode() -
     log = [*log[:place], (0, log[place][1], b"s1", config(second, 2, first.sha256)), *log[place:]]
     log = [(offset, *record[1:]) for offset, record in enumerate(log)]
     rows = run(log, library(first, second))[1]["episodes"]
-    assert {(row["episode"], row["point"]) for row in rows} == {(1, LIGHT), (1, SECOND), (2, LIGHT), (2, SECOND), (2, METER)}
+    assert {(row["episode"], row["point"]) for row in rows} == {
+        (1, LIGHT),
+        (1, SECOND),
+        (2, LIGHT),
+        (2, SECOND),
+        (2, METER),
+    }
     assert all(row["from_ms"] > T0 - HOUR for row in rows)
     assert sum(row["quantity"] for row in rows if row["point"] == METER) == 400
