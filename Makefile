@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types bench fault soak lock clean
+.PHONY: help demo test lint types bench fault lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -27,7 +27,7 @@ demo: $(VENV)/.runtime  ## the main job on the embedded stack, e.g. make demo AR
 	@$(BIN)/ganzhi demo $(ARGS)
 
 test: $(VENV)/.dev lint types  ## linters, types and every test, on the real Kafka and the real ClickHouse engine
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.dev  ## ruff: style and docstrings
 	@$(BIN)/ruff check .
@@ -40,7 +40,7 @@ bench: $(VENV)/.runtime  ## the figures
 	@$(BIN)/ganzhi bench $(ARGS)
 
 fault: $(VENV)/.dev  ## the long fault runs
-	@$(BIN)/python -m pytest -m "long or not long" tests/fault $(ARGS)
+	@$(BIN)/python -m pytest -m "long or not long" --timeout 3600 tests/system tests/sinks tests/streams $(ARGS)
 
 lock: ## write the lock files anew from pyproject.toml (hashes, no addresses)
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
