@@ -17,7 +17,21 @@ from schemas.model.document import Document
 from schemas.record_batches import Slab
 from tests.processors.logs import DOCUMENTS, eventful, logs, site
 from tests.processors.world import (
-    HOUR, MIN, T0, Record, Row, batch, config, decode, document, library, point, records, run, slab, tick,
+    HOUR,
+    MIN,
+    T0,
+    Record,
+    Row,
+    batch,
+    config,
+    decode,
+    document,
+    library,
+    point,
+    records,
+    run,
+    slab,
+    tick,
 )  # fmt: skip
 
 DOC = document(

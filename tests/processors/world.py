@@ -100,13 +100,13 @@ def pack(*rules: str) -> str:
     return text
 
 
-def config(doc: Document, version: int = 1, previous: bytes = b"") -> bytes:
-    """The record that puts a document into force."""
+def config(doc: Document, version: int = 1, previous: bytes = b"", site: str = "") -> bytes:
+    """The record that puts a document into force, for its own site or another."""
     return codec.write(
         "config_record",
         {
-            "site": doc.site, "version": version, "previous": previous, "document": doc.sha256, "effective_ms": 0,
-            "key_id": "", "signature": b"",
+            "site": site or doc.site, "version": version, "previous": previous, "document": doc.sha256,
+            "effective_ms": 0, "key_id": "", "signature": b"",
         },
     )  # fmt: skip
 
