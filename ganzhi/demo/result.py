@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from ganzhi.alert_feed import AlertFeed
@@ -123,7 +123,10 @@ def evaluate(
             anomalies[name] = {"injected": score.injected, "found": score.found, "false": score.false}
             missed += [f"{one.rule} {one.subject}" for one in score.missed]
             wrong += [f"{one.rule} {one.subject}" for one in score.wrong]
-        difference = ledger_difference(simulator, way.clock_ms, ledger, documents)
+        names = {
+            (site, number): point for site, one in documents.items() for point, number in known_numbers(one).items()
+        }
+        difference = ledger_difference(simulator, way.clock_ms, ledger, names)
     return Result(
         events=lived[1].events if lived else stored_events(settings, ("waste_events", "vehicle_events")),
         readings=lived[1].readings if lived else stored_events(settings, ("readings",)),
@@ -152,7 +155,9 @@ def stored_events(settings: Settings, tables: tuple[str, ...]) -> int:
     return sum(int(row[0][0]) for row in rows)
 
 
-def ledger_difference(simulator: Simulator, clock_ms: int, ledger: Any, documents: Mapping[str, Document]) -> int:
+def ledger_difference(
+    simulator: Simulator, clock_ms: int, ledger: Iterable[Sequence[Any]], names: Mapping[tuple[str, int], str]
+) -> int:
     """Sum over the points of |ledger minus meters|, in smallest units.
 
     A register is compared from the beginning of the simulation to its last ledger row, or to the last quarter-hour of
@@ -163,13 +168,8 @@ def ledger_difference(simulator: Simulator, clock_ms: int, ledger: Any, document
         simulator: its meters.
         clock_ms: simulated time up to which everything is computed, UTC.
         ledger: (site, number of the point, end of its last row in UTC ms, sum of its rows).
-        documents: published ones, by site.
+        names: (site, number) → id of every point.
     """
-    names = {
-        (site, number): point
-        for site, document in documents.items()
-        for point, number in known_numbers(document).items()
-    }
     found = {names[site, number]: (int(last_ms), int(total)) for site, number, last_ms, total in ledger}
     epoch_ms = simulator.world.epoch_ms
     difference = 0
