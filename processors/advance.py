@@ -55,7 +55,7 @@ def buffer(layout: Layout) -> Longs:
 
 
 def _base(wanted: int, times_ms: list[int]) -> int:
-    """Base time of a batch that is sent again: the wanted one, unless the decoder's bounds on base and offsets forbid."""
+    """Base time of a batch that is sent again: the wanted one, unless the decoder's bounds forbid it."""
     low, high = min(times_ms), max(times_ms)
     if abs(wanted) <= TIME_MAX and wanted - TIME_MAX <= low and high <= wanted + TIME_MAX:
         return wanted
@@ -200,7 +200,10 @@ class Processor:
     # -- rejected input -----------------------------------------------------------------------------------------------
 
     def _rejects(self, slab: Slab, rows: list[list[int]]) -> None:
-        """Turns reject rows into messages that can be sent again: the whole message, or a batch of the readings that share a reason."""
+        """Turns reject rows into messages that can be sent again.
+
+        That is the whole message, or a batch of the readings that share a reason.
+        """
         groups: dict[tuple[int, int], list[list[int]]] = {}
         for row in rows:
             groups.setdefault((row[0], row[1]), []).append(row)
@@ -346,7 +349,7 @@ class Processor:
             self._drain(int(context[CURSOR]))
 
     def _config(self, slab: Slab, record: int, fields: dict[str, codec.Value]) -> None:
-        """A site is computed by another document from here on; a record that does not follow its predecessor is rejected."""
+        """Puts another document into force for a site; a record that does not follow its predecessor is rejected."""
         site, version, previous, sha256 = str(fields["site"]), fields["version"], fields["previous"], fields["document"]
         assert isinstance(version, int)
         assert isinstance(sha256, bytes)

@@ -1,4 +1,4 @@
-"""From the documents of a task's sites to indices: which row a point has, which rules it wakes, which points an episode wastes.
+"""From the documents of a task's sites to indices: the row of a point, the rules it wakes, what an episode wastes.
 
 A layout is a pure function of the documents, never stored, and rebuilt when a document changes. Rows are ordered by
 site, gateway and number, so that a gateway's points lie side by side in the state: that is what keeps the cost of a
@@ -6,7 +6,7 @@ reading flat up to millions of points.
 """
 
 import dataclasses
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,8 +68,11 @@ RULE: Final = np.dtype(
         ("stale_ms", "i8"),
     ]
 )
-"""What the kernels know of a rule instance. A slot in `lists` is (aggregation, members) and then (point row, 0) for each; a schedule is (0, boundaries) and then
-(time, what holds from then on) for each."""
+"""What the kernels know of a rule instance.
+
+In `lists`, a slot is (aggregation, members) and then (point row, 0) for each; a schedule is (0, boundaries) and then
+(time, what holds from then on) for each.
+"""
 
 REGISTER: Final = 0
 DELTA: Final = 1
@@ -257,7 +260,7 @@ def _site(document: Document, topic: str) -> _Site:
 
 
 def _pick(columns: PointColumns, keep: NDArray[np.bool_]) -> PointColumns:
-    fields = {}
+    fields: dict[str, Any] = {}
     for field in dataclasses.fields(columns):
         value = getattr(columns, field.name)
         fields[field.name] = value[keep] if isinstance(value, np.ndarray) else value
@@ -428,10 +431,10 @@ def _arrays(joined: _Joined, gateways: list[tuple[str, str]], rows: int, instanc
     """Derives the lists: from a point to the instances and parts that depend on it, from an instance to its slots."""
 
     def ints(name: str, width: int = 0) -> NDArray[np.int32]:
-        return np.ascontiguousarray(joined.get(name, np.int32, width))  # type: ignore[return-value]
+        return np.ascontiguousarray(joined.get(name, np.int32, width))
 
     def longs(name: str, width: int = 0) -> NDArray[np.int64]:
-        return np.ascontiguousarray(joined.get(name, np.int64, width))  # type: ignore[return-value]
+        return np.ascontiguousarray(joined.get(name, np.int64, width))
 
     meta_parts = joined.parts.get("meta", [])
     meta = np.concatenate(meta_parts) if meta_parts else np.zeros(0, META)

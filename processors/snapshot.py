@@ -6,6 +6,7 @@ back is validated before a kernel sees it: a snapshot is a cache, and a wrong on
 
 import json
 import struct
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from processors.state import CLOSED, CLOSING, ENGINE, FIRING, INSTANCE, NEVER, P
 from schemas.canonical import STREAMS, Chain
 from schemas.errors import ContractError
 
-_ARRAYS = (
+_ARRAYS: Final[tuple[tuple[str, np.dtype[Any]], ...]] = (
     ("scalars", np.dtype("<i8")),
     ("points", POINT),
     ("instances", INSTANCE),

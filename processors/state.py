@@ -191,7 +191,7 @@ SCALARS: Final = 8
 
 
 class StateArrays(NamedTuple):
-    """What the kernels change. `scalars` int64[SCALARS]: clock, end of the last outage, length of the timer queue, counters.
+    """What the kernels change; `scalars` int64[SCALARS] are clock, last outage, length of the timer queue, counters.
 
     Kernels take the arrays one by one: a tuple of arrays as an argument costs a reference count per array and call,
     some 2 µs a reading.

@@ -17,7 +17,8 @@ def _match(old: NDArray[np.generic], new: NDArray[np.generic]) -> tuple[NDArray[
     order = np.argsort(old, kind="stable")
     place = np.minimum(np.searchsorted(old[order], new), len(old) - 1)
     found = old[order][place] == new
-    return order[place[found]], np.flatnonzero(found)
+    rows = np.flatnonzero(found).astype(np.int64)
+    return np.asarray(order[place[found]], np.int64), rows
 
 
 def _site_keys(layout: Layout, names: tuple[str, ...]) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Vehicle events as readings: distance, fuel and charge as deltas over their spans, ignition, speed, trip and order as what the rules see.
+"""Vehicle events as readings: distance, fuel and charge as deltas; ignition, speed, trip, order as what rules see.
 
 A charge session has no `counts_in`: the charger's meter counts (DESIGN section 14).
 """

@@ -52,7 +52,7 @@ def own_clock(rule: RuleRow, lists: Longs, meta: Records, points: Records, scala
 
 @kernel
 def _true_from(at: int, rule: RuleRow, lists: Longs, points: Records) -> int:
-    """Since when a result that became true by an event at `at` has been true: not before every value it rests on was what it is."""
+    """Since when a result that an event at `at` made true has been true: not before the values it rests on were so."""
     since = at
     for role in range(rule.roles, rule.roles + ROLES_MAX):
         slot = lists[role, 0]

@@ -1,4 +1,4 @@
-"""Runs compiled rules: a stack of (value, known), three-valued as SQL is. The instructions are `schemas.rules.program`."""
+"""Runs compiled rules (`schemas.rules.program`): a stack of (value, known), three-valued as SQL is."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,7 +126,7 @@ def run(
     scalars: Longs,
     context: Longs,
 ) -> int:
-    """TRUE, FALSE or UNKNOWN: what the program lists[first:last] says at a time of the instance whose roles are at `roles`."""
+    """TRUE, FALSE or UNKNOWN: what lists[first:last] says at a time of the instance whose roles are at `roles`."""
     top = SCRATCH - 2
     for i in range(first, last):
         op = lists[i, 0]

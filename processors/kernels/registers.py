@@ -164,7 +164,7 @@ def register_first(p: PointRow, time: int, value: int, grid_ms: int) -> None:
 def delta_row(
     p: PointRow, meta: MetaRow, time: int, value: int, span_ms: int, estimated: bool, context: Longs, out: Longs
 ) -> None:
-    """The usage of an interval that ends at `time`, at its native length; an event without length gets one millisecond."""
+    """The usage of an interval that ends at `time`, at its native length; an event has one millisecond."""
     length = span_ms if span_ms > 0 else max(meta.interval_ms, 1)
     ledger_row(
         context,

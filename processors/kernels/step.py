@@ -64,7 +64,7 @@ GENERATED = -2
 """Gateway of points that `apply` made (waste, vehicles): their rows come resolved."""
 
 READING_ROWS = 256
-"""Rows that one reading or timer can emit by itself: a register spread over 100 intervals, or a gauge held over 96, and its verdicts."""
+"""Rows that one reading can emit by itself: a register over 100 intervals, or a gauge held over 96, and verdicts."""
 INSTANCE_ROWS = 4
 """Alert rows that one look at an instance can emit."""
 PART_ROWS = 104
@@ -115,7 +115,7 @@ def resolve(
     gateways: NDArray[np.int32],
     rows: NDArray[np.int32],
 ) -> None:
-    """Fills `gateways` (by message) and `rows` (by reading): the row of a point, or minus the reason why it has none."""
+    """Fills `gateways` (by message) and `rows` (by reading): the row of a point, or minus the reason for none."""
     for m in range(count):
         gateways[m] = -1
         if messages[m, 1] != 0:

@@ -1,4 +1,4 @@
-"""What an episode wastes: the usage of the points that its rule names, between its start and its end, in physical units.
+"""What an episode wastes: the usage of the points that its rule names, from its start to its end.
 
 A part counts from the start of the condition, also while it is pending, and is cut at the ledger's grid once it
 fires, so that tariffs can be applied. The last part is final when the point's clock has passed the end. A gauge of
@@ -75,7 +75,7 @@ def drop(rule: RuleRow, lists: Longs, parts: Records) -> None:
 
 @kernel
 def stop(end: int, rule: RuleRow, lists: Longs, meta: Records, points: Records, parts: Records) -> None:
-    """The condition ended at `end`; usage after it, that was counted already, is taken back while the value has not changed since."""
+    """The condition ended at `end`; usage after it that was counted already is taken back."""
     for k in range(rule.parts, rule.parts_end):
         x = parts[lists[k, 0]]
         if x.open == CLOSED:  # a new document made the rule name this point in the middle of the episode
@@ -88,7 +88,7 @@ def stop(end: int, rule: RuleRow, lists: Longs, meta: Records, points: Records, 
 
 @kernel
 def resume(start: int, rule: RuleRow, lists: Longs, parts: Records) -> None:
-    """The condition came back before the alert was resolved: the same episode goes on, the time between does not count."""
+    """The condition came back before the alert was resolved: the episode goes on, the time between does not count."""
     for k in range(rule.parts, rule.parts_end):
         x = parts[lists[k, 0]]
         if x.open == CLOSED:

@@ -174,7 +174,7 @@ def test_what_is_rejected_can_be_read_again(base_ms: int, rows: list[tuple[int, 
     """Whatever times a batch has, the raw bytes of its rejects are refused for the same reason and the same readings again."""
     value = batch([(number, base_ms + offset, 3) for number, offset in rows], base_ms=base_ms)
     found = [row for row in rejected(value) if row["readings"]]
-    again = [row for row in run(records([(T0, config(DOC)), *resend(found, T0)]), library(DOC))[1]["rejected"]]
+    again = list(run(records([(T0, config(DOC)), *resend(found, T0)]), library(DOC))[1]["rejected"])
     assert [(row["reason"], row["raw"], row["readings"]) for row in again] == [
         (row["reason"], row["raw"], row["readings"]) for row in found
     ]
