@@ -13,6 +13,7 @@ from faust.contrib.asgi import faust_app_running
 from processors.advance import Processor
 from schemas.codec import write
 from schemas.encode import encode_batch
+from schemas.encode_rows import encode_rows
 from schemas.errors import GanzhiError, HistoryIncomplete, KafkaUnavailable, LogError
 from schemas.record_batches import Slab
 from schemas.settings import KafkaSettings, Settings
@@ -137,3 +138,4 @@ def compile_kernels() -> None:
     records = [(0, 1, b"site", batch), (1, 2, None, write("tick", {"clock_ms": 0}))]
     processor.advance(Slab.of(METER_READINGS, 0, records))
     processor.take()
+    encode_rows("ledger_rows", METER_READINGS, 0, 0, [], np.zeros((1, 1), np.int64))

@@ -13,8 +13,6 @@ from schemas.settings import Settings, load
 
 app = typer.Typer()
 
-app = typer.Typer(no_args_is_help=False)
-
 Profile = Annotated[str | None, typer.Option(help="profile whose embedded stack is used")]
 Instance = Annotated[
     str | None,
@@ -22,7 +20,6 @@ Instance = Annotated[
 ]
 
 
-@app.command()
 @app.command()
 def worker(profile: Profile = None, instance: Instance = None) -> None:
     """Run one worker: it computes the partitions that its group gives it. SIGTERM and Ctrl-C stop it in order."""
