@@ -17,14 +17,14 @@ def _match(old: NDArray[np.generic], new: NDArray[np.generic]) -> tuple[NDArray[
     order = np.argsort(old, kind="stable")
     place = np.minimum(np.searchsorted(old[order], new), len(old) - 1)
     found = old[order][place] == new
-    rows = np.flatnonzero(found).astype(np.int64)
-    return np.asarray(order[place[found]], np.int64), rows
+    return order[place[found]], np.flatnonzero(found)
 
 
 def _site_keys(layout: Layout, names: tuple[str, ...]) -> NDArray[np.int64]:
     """Point keys with the site's place among `names`, so that two layouts can be compared."""
     place = np.array([names.index(site) for site in layout.sites] or [0], np.int64)
-    return (place[layout.point_key >> 40] << 40) | (layout.point_key & ((1 << 40) - 1))
+    keys: NDArray[np.int64] = (place[layout.point_key >> 40] << 40) | (layout.point_key & ((1 << 40) - 1))
+    return keys
 
 
 def transfer(old: Layout, state: StateArrays, new: Layout) -> StateArrays:
