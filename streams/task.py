@@ -151,8 +151,7 @@ class Task:
             first = self._replay(slab)
         if not self._replaying:
             self._processor.advance(slab, first)
-            self.caught_up_to = self._processor.position
-            self.wants_ticks = bool(self._processor.heads) and not self._processor.simulated
+            self._tell()
         self._work_s += time.thread_time() - began_s
         self._broken = False
         if self._replaying or self._processor.position == self._committed:
@@ -302,11 +301,17 @@ class Task:
                         "published. Has the log or a document changed? `ganzhi replay verify` shows where"
                     )
         self._replaying = False
+        self._tell()
         if self._replayed:
             _log.info(
                 "%s: replayed %d messages up to %d, %.2f s after it was opened",
                 self.name, self._replayed, self._committed, time.monotonic() - self._opened_s,
             )  # fmt: skip
+
+    def _tell(self) -> None:
+        """Says how far it has come, for those who write ticks."""
+        self.caught_up_to = self._processor.position
+        self.wants_ticks = bool(self._processor.heads) and not self._processor.simulated
 
     # -- snapshots ----------------------------------------------------------------------------------------------------
 

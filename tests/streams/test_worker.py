@@ -88,6 +88,7 @@ def test_a_zombie_is_fenced(kafka: KafkaSettings, tmp_path: Path) -> None:
             until(lambda: sleeper.log.read_text().count(": opened") >= 12 + 4, sleeper, other)
             feed.send(100)
             until(watch.done(), other, sleeper)
+        assert "_FENCED" in sleeper.log.read_text()
     watch.exact()
 
 
@@ -149,6 +150,11 @@ def test_time_passes_in_quiet_partitions(kafka: KafkaSettings, tmp_path: Path) -
         first = watch.records[-1]
         until(lambda: watch.position >= first["position"] + 5, one)
         assert watch.records[-1]["clock_ms"] > first["clock_ms"]
+    stopped_at = watch.position
+    with local_worker(
+        settings_of(kafka, tick_interval_s=0.2)
+    ) as one:  # nothing to replay, and time passes all the same
+        until(lambda: watch.position >= stopped_at + 2, one)
     empty = next(i for i in range(kafka.partitions) if i not in {d.partition for d in documents.values()})
     assert messages_of(kafka, topic_name(kafka, METER_READINGS), empty) == []
     ticks = [m[3] for m in messages_of(kafka, topic_name(kafka, WASTE_EVENTS), partition)]
