@@ -29,7 +29,7 @@ class Pseudo(NamedTuple):
 class Places:
     """Points that `apply` made for a site.
 
-    `numbers`: (bin, station or vehicle; class; measure) → number of the point; empty texts where a part has none.
+    `numbers`: (bin:BIN, station or vehicle; class; measure) → number of the point; empty texts where a part has none.
     """
 
     numbers: dict[tuple[str, str, str], int]
@@ -50,8 +50,9 @@ def _places(sha256: bytes, holder: "_Holder") -> Places:
     for bin_, station, vehicle, waste_class, measure, number in zip(*columns, strict=True):
         if measure:
             key = (str(waste_class or ""), str(measure))
-            numbers[(str(bin_ or station or vehicle or ""), *key)] = int(str(number))
-            if bin_:  # an event that names the station alone means its first bin of the class
+            numbers[(f"bin:{bin_}" if bin_ else str(station or vehicle or ""), *key)] = int(str(number))
+            if bin_:  # its class need not be said; an event that names the station means its first bin of the class
+                numbers.setdefault((f"bin:{bin_}", "", str(measure)), int(str(number)))
                 numbers.setdefault((str(station), *key), int(str(number)))
     stations = frozenset(map(str, holder.document.table("stations").get("id", [])))
     vehicles = frozenset(map(str, holder.document.table("vehicles").get("id", [])))

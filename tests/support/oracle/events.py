@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from schemas.errors import DecodeError
 from schemas.model.document import Document
 
 Reading = tuple[int, int, int]
@@ -33,6 +34,8 @@ def waste(event: dict[str, Any], document: Document) -> list[Reading] | str:
     number = points.get(f"{where}/{waste_class}/{measure}")
     if number is None:
         return "unknown_class"
+    if mass > 1 << 62:
+        raise DecodeError("a mass that nothing has")
     found = [(number, mass, 0)]
     if kind == "deposit" and event["verdict"] == "wrong_class":
         found.append((points[f"{where}/{waste_class}/wrong"], 1, 0))
@@ -84,6 +87,8 @@ def vehicle(event: dict[str, Any], document: Document) -> list[Reading] | str:
     found += [
         (measure, int(event[field]) * up // down, 0) for measure, field, up, down in scaled if event[field] is not None
     ]
+    if any(abs(value) > 1 << 62 or abs(length) > 1 << 53 for _, value, length in found):
+        raise DecodeError("a value that no counter has")
     points = points_of(document)
     names = ((f"vehicle:{event['vehicle']}/{measure}", value, length) for measure, value, length in found)
     return [(points[name], value, length) for name, value, length in names if name in points]
