@@ -1,17 +1,18 @@
 """History from Kafka: the log itself."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from replay.chains import Chains, Heads
 from replay.log import SLAB_MESSAGES, Position, Task, check_contiguous, input_tasks, position_of, remember, rows_of
 from schemas.errors import HistoryIncomplete, KafkaUnavailable
 from schemas.kafka import client_config
 from schemas.model.document import Document
 from schemas.record_batches import Slab
 from schemas.settings import KafkaSettings
-from schemas.topics import ALERTS, CONFIG, LEDGER, REJECTED, TASKS, VERDICTS, topic_name
+from schemas.topics import ALERTS, CONFIG, LEDGER, OUTPUTS, REJECTED, TASKS, VERDICTS, topic_name
 
 TIMEOUT_S: Final = 20.0
 _END: Final = -191  # librdkafka's own code for the end of a partition; its Python binding has it under a private name
@@ -87,6 +88,15 @@ class KafkaHistory:
         """From the topic `config`."""
         return self._document(sha256)
 
+    def chains(self, positions: Mapping[Task, Position]) -> dict[Task, Heads]:
+        """Of the rows in the output topics, read_committed, in one pass."""
+        chains = Chains(positions)
+        partitions = sorted({partition for _, partition in positions})
+        for _, value in self._read([(name, partition) for name in OUTPUTS for partition in partitions]):
+            if value is not None:
+                chains.message(value)
+        return {task: chains.heads(task) for task in positions}
+
     def published(self, task: Task, stream: str) -> Iterator[dict[str, object]]:
         """From the output topics, read_committed."""
         for _, value in self._messages(_TOPIC_OF[stream], task[1], 0):
@@ -103,17 +113,23 @@ class KafkaHistory:
 
     def _messages(self, name: str, partition: int, start: int) -> Iterator[tuple[bytes | None, bytes | None]]:
         """(key, value) of every message from `start` to the end as it is now."""
+        return self._read([(name, partition)], start)
+
+    def _read(self, places: list[tuple[str, int]], start: int = 0) -> Iterator[tuple[bytes | None, bytes | None]]:
+        """(key, value) of every message of some partitions, each in its order, to the ends as they are now."""
         consumer = self._consumer()
         try:
-            place = TopicPartition(topic_name(self._kafka, name), partition, start)
-            consumer.assign([place])
-            while True:
+            consumer.assign([TopicPartition(topic_name(self._kafka, name), number, start) for name, number in places])
+            left = {(topic_name(self._kafka, name), number) for name, number in places}
+            while left:
                 for message in consumer.consume(SLAB_MESSAGES, 0.2):
                     error = message.error()
+                    place = (str(message.topic()), int(str(message.partition())))
                     if error is None:
-                        yield message.key(), message.value()
+                        if place in left:  # else it came after the end was seen
+                            yield message.key(), message.value()
                     elif error.code() == _END:
-                        return
+                        left.discard(place)
                     else:
                         raise KafkaUnavailable(self._kafka.bootstrap, error.str())
         except KafkaException as error:

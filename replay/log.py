@@ -5,7 +5,7 @@ how far each task had come with the hash chain of its rows.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Protocol
 
 from schemas import codec
@@ -50,6 +50,12 @@ class History(Protocol):
 
     def document(self, sha256: bytes) -> Document:
         """A document by its name."""
+
+    def chains(self, positions: Mapping[Task, Position]) -> dict[Task, dict[str, tuple[int, bytes]]]:
+        """Of each task and stream, the chain over the rows that are there up to its position: (rows, sha256).
+
+        Where rows are missing or repeated it is equal to no chain.
+        """
 
     def published(self, task: Task, stream: str) -> Iterator[dict[str, object]]:
         """The rows of an output stream of a task, in the order of their sequence, each with its `sequence`."""

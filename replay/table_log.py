@@ -1,10 +1,11 @@
 """History from ClickHouse: the `event_log` table is the archive of the log, `chain_heads` says what was published."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
 
+from replay.chains import DIGEST_WORDS, Chains, Heads
 from replay.log import SLAB_MESSAGES, Position, Task, check_contiguous, remember
 from schemas.errors import HistoryIncomplete
 from schemas.model.document import Document
@@ -27,6 +28,31 @@ _TABLES: Final = {
     "verdicts": ("verdicts", f"{_HEAD}, point, {_MS}(ts) AS time_ms, value, toString(code) AS code"),
     "rejected": ("rejected", f"{_HEAD}, reason, detail, readings"),
 }
+
+
+def _key(text: str) -> str:
+    """SQL of `schemas.canonical.key`."""
+    return f"reinterpretAsInt64(substring(SHA256({text}), 1, 8))"
+
+
+_PLACE: Final = (_key("site"), "offset", f"{_MS}(known_at)")
+_SUBJECT: Final = (*_PLACE, _key("rule"), _key("subject"))
+_FROM_TO: Final = (f"{_MS}(from_ts)", f"{_MS}(to_ts)")
+_DIGEST: Final = tuple(f"reinterpretAsInt64(substring(SHA256(raw), {1 + 8 * i}, 8))" for i in range(DIGEST_WORDS))
+_CANONICAL: Final = {
+    "ledger": (*_PLACE, "point", *_FROM_TO, "quantity", "how", "cause"),
+    "gauges": (*_PLACE, "point", *_FROM_TO, "count", "sum", "minimum", "maximum", "integral"),
+    "alerts": (
+        *(*_SUBJECT, "episode", "state", f"{_MS}(valid_at)", f"{_MS}(started_at)"),
+        *("config_version", _key("severity")),
+    ),
+    "episodes": (*_SUBJECT, "episode", "point", *_FROM_TO, "quantity", "final"),
+    "verdicts": (*_PLACE, "point", f"{_MS}(ts)", "value", "code"),
+    "rejected": (*_PLACE, _key("reason"), "readings", *_DIGEST),
+}
+"""The columns of canonical rows (`schemas.canonical`), as the server computes them."""
+_CHAIN_ROWS: Final = 500_000
+"""Rows of a query: 44 MB at most."""
 
 
 class TableHistory:
@@ -91,6 +117,31 @@ class TableHistory:
     def document(self, sha256: bytes) -> Document:
         """From the archived topic `config`."""
         return self._document(sha256)
+
+    def chains(self, positions: Mapping[Task, Position]) -> dict[Task, Heads]:
+        """Of the rows in the tables."""
+        chains = Chains(positions)
+        for task, position in positions.items():
+            for stream, (end, _) in position.heads.items():
+                for first in range(0, end, _CHAIN_ROWS):
+                    self._chain(chains, task, stream, first, min(end, first + _CHAIN_ROWS))
+        return {task: chains.heads(task) for task in positions}
+
+    def _chain(self, chains: Chains, task: Task, stream: str, first: int, end: int) -> None:
+        """Adds the rows from number `first` to `end` of a stream."""
+        columns = ", ".join(f"toInt64({column})" for column in ("sequence", *_CANONICAL[stream]))
+        with translating(self._settings):
+            raw = self._client.raw_query(
+                f"SELECT {columns} FROM {_TABLES[stream][0]} WHERE topic = {{topic:String}}"
+                " AND partition = {partition:UInt32} AND sequence >= {first:UInt64} AND sequence < {end:UInt64} ORDER BY sequence",
+                parameters={"topic": task[0], "partition": task[1], "first": first, "end": end},
+                fmt="RowBinary",
+            )
+        rows = np.frombuffer(raw, "<i8").reshape(-1, 1 + len(_CANONICAL[stream]))
+        if np.array_equal(rows[:, 0], np.arange(first, first + len(rows))):
+            chains.add(task, stream, first, rows[:, 1:])
+        else:
+            chains.spoil(task, stream)
 
     def published(self, task: Task, stream: str) -> Iterator[dict[str, object]]:
         """From the table of the stream."""

@@ -1,13 +1,14 @@
 """Verify: the rows that were published follow from the log, the documents and the engine, bit for bit.
 
-Every task is computed again from offset 0 to the position it had come to; the hash chains of its rows must be the
-published ones. Where one is not, the first row that differs is looked for.
+Every task is computed again from offset 0 to the position it had come to; the hash chains of its rows must be those of
+its position record, and so must the chains of the rows that are there. Where one is not, the first row that differs is
+looked for.
 """
 
 import dataclasses
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from processors.advance import Processor
 from processors.state import ENGINE, MESSAGES, READINGS
@@ -39,7 +40,7 @@ class TaskResult:
         position: up to where.
         rows: rows of all its streams.
         readings: readings replayed.
-        differs: streams whose chain is not the published one.
+        differs: streams whose chain is not that of the position record, or whose published rows have another one.
         head: sha256 over the computed chains.
     """
 
@@ -87,17 +88,20 @@ def verify(history: History, report: Report = _ignore) -> Verification:
         raise HistoryIncomplete(f"{history.name} holds no position of any task; nothing has been published yet")
     results = []
     difference = None
+    chains = history.chains(positions)
     for task, position in sorted(positions.items()):
         if position.engine != ENGINE:
             raise EngineMismatch(position.engine, ENGINE, f"{task[0]}/{task[1]}")
-        result = _task(history, task, position, report)
+        result = _task(history, task, position, chains[task], report)
         results.append(result)
         if result.differs and difference is None:
             difference = _first(history, task, position, result.differs)
     return Verification(history.name, tuple(results), difference)
 
 
-def _task(history: History, task: Task, position: Position, report: Report) -> TaskResult:
+def _task(
+    history: History, task: Task, position: Position, published: Mapping[str, tuple[int, bytes]], report: Report
+) -> TaskResult:
     processor = Processor(*task, history.document)
     for slab in history.slabs(task, position.offset):
         processor.advance(slab)
@@ -105,7 +109,7 @@ def _task(history: History, task: Task, position: Position, report: Report) -> T
         report(task, processor.position, position.offset)
     chains = processor.outbox.chains
     heads = {name: (chains[name].count, chains[name].head()) for name in STREAMS}
-    differs = tuple(name for name in STREAMS if heads[name] != position.heads.get(name))
+    differs = tuple(name for name in STREAMS if not heads[name] == position.heads.get(name) == published[name])
     digest = hashlib.sha256(
         b"".join(name.encode() + count.to_bytes(8, "big") + head for name, (count, head) in heads.items())
     ).digest()
@@ -131,7 +135,11 @@ def _first(history: History, task: Task, position: Position, streams: tuple[str,
             if int(str(row["sequence"])) < position.heads.get(stream, (0, b""))[0]
         )
         for old, new in itertools.zip_longest(published, _computed(history, task, position, stream)):
+            before, after = (int(str(row["sequence"])) if row else None for row in (old, new))
             if old is None or new is None or any(old[name] != new.get(name) for name in old):
-                sequence = int(str((old or new or {}).get("sequence", 0)))
-                return RowDifference(task, stream, sequence, old, new)
+                first = min(number for number in (before, after) if number is not None)
+                # Where numbers differ a row is missing, or is there twice: the other one is no counterpart of it.
+                return RowDifference(
+                    task, stream, first, old if before == first else None, new if after == first else None
+                )
     return None

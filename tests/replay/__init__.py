@@ -1,0 +1,1 @@
+"""Replays of histories that are whole, altered or cut."""
