@@ -133,7 +133,8 @@ class TableHistory:
         with translating(self._settings):
             raw = self._client.raw_query(
                 f"SELECT {columns} FROM {_TABLES[stream][0]} WHERE topic = {{topic:String}}"
-                " AND partition = {partition:UInt32} AND sequence >= {first:UInt64} AND sequence < {end:UInt64} ORDER BY sequence",
+                " AND partition = {partition:UInt32} AND sequence >= {first:UInt64} AND sequence < {end:UInt64}"
+                " ORDER BY sequence",
                 parameters={"topic": task[0], "partition": task[1], "first": first, "end": end},
                 fmt="RowBinary",
             )
