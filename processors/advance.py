@@ -13,7 +13,7 @@ from processors import vehicles, waste
 from processors.events import Pseudo
 from processors.kernels.rows import Longs
 from processors.kernels.step import GENERATED, INSTANCE_ROWS, PART_ROWS, READING_ROWS, move_clock, resolve, step
-from processors.layout import OUTAGE_MS, Layout, build
+from processors.layout import GAUGE, OUTAGE_MS, Layout, build
 from processors.outputs import Outbox, Output, Rejected
 from processors.state import (
     ALERTS,
@@ -25,14 +25,16 @@ from processors.state import (
     FIRING,
     HEAD_COLUMNS,
     KNOWN_AT,
+    NEVER,
     OFFSET,
     OUT_COLUMNS,
+    PARTS,
     REJECTED,
     STATE_STALE,
     StateArrays,
     empty_state,
 )
-from processors.transfer import transfer
+from processors.transfer import lost_parts, transfer
 from schemas import codec, topics
 from schemas.canonical import STREAMS
 from schemas.decode import TIME_MAX, Columns, M, Status, batch_header, decode_batches
@@ -388,9 +390,25 @@ class Processor:
             )
             self._out[0, :9] = (*ended, row["episode"], STATE_STALE, max(clock, int(row["started"])), row["started"])
             self.outbox.drain(old, self._out[:1])
+        for part in lost_parts(old, state, layout):
+            self._end_part(slab, record, int(part))
         self.state = transfer(old, state, layout)
         self.layout = layout
         self._out = buffer(layout)
+
+    def _end_part(self, slab: Slab, record: int, part: int) -> None:
+        """The last part of an episode at a point, up to its end or, while it is open, to the point's clock."""
+        arrays, x = self.layout.arrays, self.state.parts[part]
+        instance, point = int(arrays.part_instance[part]), int(arrays.part_row[part])
+        meta, start, end = arrays.meta[point], int(x["start"]), int(x["end"])
+        if end == NEVER:
+            end = int(self.state.points["clock"][point])
+        quantity = int(x["amount"])
+        if meta["kind"] >= GAUGE:
+            quantity = quantity // int(meta["divisor"]) if meta["divisor"] > 0 else 0
+        head = (PARTS, meta["site"], slab.offsets[record], slab.timestamps_ms[record])
+        self._out[0, :11] = (*head, instance, x["episode"], meta["number"], start, max(start, end), quantity, 1)
+        self.outbox.drain(self.layout, self._out[:1])
 
     def _event(self, slab: Slab, record: int, made: list[Pseudo] | Reason) -> None:
         """Applies an event as the readings that it stands for."""

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processors.layout import DAY_MS, Layout
-from processors.state import CLOSED, COUNTING, NEVER, PENDING, TIMERS, StateArrays, empty_state
+from processors.state import CLOSED, CLOSING, COUNTING, FIRING, NEVER, PENDING, TIMERS, StateArrays, empty_state
 
 
 def _match(old: NDArray[np.generic], new: NDArray[np.generic]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -25,6 +25,22 @@ def _site_keys(layout: Layout, names: tuple[str, ...]) -> NDArray[np.int64]:
     place = np.array([names.index(site) for site in layout.sites] or [0], np.int64)
     keys: NDArray[np.int64] = (place[layout.point_key >> 40] << 40) | (layout.point_key & ((1 << 40) - 1))
     return keys
+
+
+def _part_keys(layout: Layout, names: tuple[str, ...]) -> NDArray[np.uint64]:
+    """Keys of (instance, point)."""
+    points = _site_keys(layout, names)[layout.arrays.part_row].astype(np.uint64)
+    keys: NDArray[np.uint64] = layout.instance_key[layout.arrays.part_instance] ^ points * np.uint64(0x9E3779B97F4A7C15)
+    return keys
+
+
+def lost_parts(old: Layout, state: StateArrays, new: Layout) -> NDArray[np.int64]:
+    """Rows of the parts of episodes that still count and that the new layout does not have: nobody will end them."""
+    names = tuple(sorted(set(old.sites) | set(new.sites)))
+    opened = state.parts["open"]
+    firing = state.instances["phase"][old.arrays.part_instance] == FIRING
+    counts = (opened == CLOSING) | ((opened == COUNTING) & firing)
+    return np.flatnonzero(counts & ~np.isin(_part_keys(old, names), _part_keys(new, names)))
 
 
 def transfer(old: Layout, state: StateArrays, new: Layout) -> StateArrays:
@@ -45,13 +61,7 @@ def transfer(old: Layout, state: StateArrays, new: Layout) -> StateArrays:
     _regrid(moved.points, arrays.meta, rows_new, old.arrays.meta[rows_old])
     inst_old, inst_new = _match(old.instance_key, new.instance_key)
     moved.instances[inst_new] = state.instances[inst_old]
-    parts_old = old.instance_key[old.arrays.part_instance] ^ keys_old[old.arrays.part_row].astype(
-        np.uint64
-    ) * np.uint64(0x9E3779B97F4A7C15)
-    parts_new = new.instance_key[arrays.part_instance] ^ keys_new[arrays.part_row].astype(np.uint64) * np.uint64(
-        0x9E3779B97F4A7C15
-    )
-    found_old, found_new = _match(parts_old, parts_new)
+    found_old, found_new = _match(_part_keys(old, names), _part_keys(new, names))
     moved.parts[found_new] = state.parts[found_old]
     active = moved.instances["phase"][arrays.part_instance] >= PENDING
     moved.parts["open"][(moved.parts["open"] == COUNTING) & ~active] = CLOSED

@@ -40,7 +40,7 @@ def _fill(event: dict[str, Value], made: Made, station: str) -> list[Pseudo] | R
     level = event["fill_permille"]
     if not isinstance(level, int) or not 0 <= level <= 1000:
         return Reason.MISSING_FIELD
-    where = f"bin:{event['bin']}" if event["bin"] is not None else station
+    where = "bin:" + str(event["bin"]) if event["bin"] is not None else station
     waste_class = str(event["waste_class"] or "")
     # per mille to thousandths of a per cent
     if not (made.add(where, waste_class, "fill", level * 100) or made.add(where, "", "fill", level * 100)):

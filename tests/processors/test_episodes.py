@@ -1,5 +1,6 @@
 """What an episode wastes: parts against sums over the history of the points, to the unit."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -232,3 +233,42 @@ def test_a_point_that_a_new_document_adds_has_no_part_of_the_running_episode() -
     }
     assert all(row["from_ms"] > T0 - HOUR for row in rows)
     assert sum(row["quantity"] for row in rows if row["point"] == METER) == 400
+
+
+def replaced(
+    first: Document, second: Document, minute: int, rows: list[tuple[int, int, int]], end: int
+) -> list[Record]:
+    """A history in which another document comes at a minute."""
+    log, _ = history(first, rows, end)
+    place = next(index for index, record in enumerate(log) if record[1] > T0 + minute * MIN)
+    log = [*log[:place], (0, T0 + minute * MIN, b"s1", config(second, 2, first.sha256)), *log[place:]]
+    return [(offset, *record[1:]) for offset, record in enumerate(log)]
+
+
+def test_a_rule_that_is_gone_ends_its_parts() -> None:
+    """The episode of a rule that a new document drops has its last parts at once: what was wasted so far is not lost."""
+    first = site("light", "meter")
+    gone = dataclasses.replace(first, rules=[])
+    light = [(minute, LIGHT, 600_000 if minute >= 10 else 0) for minute in range(70)]
+    meter = [(minute, METER, minute * 10) for minute in range(0, 70, 15)]
+    rest = [*always(70, 2, SECOND, 0), *always(70, 10, WATER, 0), *always(70, 5, PEOPLE, 0)]
+    rows = run(replaced(first, gone, 40, [*rest, *light, *meter], 70), library(first, gone))[1]
+    assert [row["state"] for row in rows["alerts"]] == ["firing", "stale"]
+    for number, sum_to, last_ms in ((LIGHT, 10 * 30, 40), (METER, 200, 30)):
+        parts = [row for row in rows["episodes"] if row["point"] == number]
+        assert sum(row["quantity"] for row in parts) == sum_to
+        assert [row["final"] for row in parts] == [False] * (len(parts) - 1) + [True]
+        assert parts[-1]["to_ms"] == T0 + last_ms * MIN
+
+
+def test_a_point_that_a_rule_no_longer_names_ends_its_part() -> None:
+    """The episode goes on without it."""
+    first, second = site("light", "meter"), site("light")
+    light = [(minute, LIGHT, 600_000 if 10 <= minute < 50 else 0) for minute in range(70)]
+    meter = [(minute, METER, minute * 10) for minute in range(0, 70, 15)]
+    rest = [*always(70, 2, SECOND, 0), *always(70, 10, WATER, 0), *always(70, 5, PEOPLE, 0)]
+    rows = run(replaced(first, second, 40, [*rest, *light, *meter], 70), library(first, second))[1]
+    assert [row["state"] for row in rows["alerts"]] == ["firing", "resolved"]
+    finals = [(row["point"], row["known_at"]) for row in rows["episodes"] if row["final"]]
+    assert finals == [(METER, T0 + 40 * MIN), (LIGHT, T0 + 52 * MIN), (SECOND, T0 + 52 * MIN)]
+    assert sum(row["quantity"] for row in rows["episodes"] if row["point"] == LIGHT) == 400
