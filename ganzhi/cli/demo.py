@@ -2,11 +2,13 @@
 
 import json
 import re
+import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -18,7 +20,6 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from ganzhi.alert_feed import Alert
 from ganzhi.cli import replay, texts
 from ganzhi.cli.texts import text
-from ganzhi.cli.up import stop_event
 from ganzhi.embedded.progress import Report
 from schemas.errors import Difference, PortInUse
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 STARTED_S: Final = time.monotonic()
 """This module is the first thing that the command loads."""
+INTERRUPTED: Final = 130
 FRAME_S: Final = 0.25
 SEED: Final = 20250613
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|)")
@@ -70,7 +72,7 @@ def demo(
     Ends with a report. Exit status 0 only if every injected anomaly was found and nothing else, the ledger equals the
     simulator's meters, everything published is stored, nothing was rejected, and the replay is identical; else 7.
     """
-    stop = stop_event()
+    stop = _stop_event()
     console = Console(stderr=as_json)
     lasts_s = None if duration is None else seconds_of(duration)
     try:
@@ -105,7 +107,7 @@ def _run(options: "Options", stop: threading.Event, console: Console, lasts_s: f
         outcome = result.evaluate(run.settings, run.alerts, run.lived, verification, first_alert_s, run.documents)
         report.show(outcome, run.alerts, options.profile, console)
     except Ended:
-        return True
+        raise typer.Exit(INTERRUPTED) from None
     finally:
         run.close()
     if as_json:
@@ -148,6 +150,21 @@ def _live(run: "Demo", stop: threading.Event, console: Console, lasts_s: float |
     while not over():
         watched(tell, lambda name: console.print(f"{name}: {text('restarted')}"))
     return first_alert_s
+
+
+def _stop_event() -> threading.Event:
+    """An event that the first Ctrl-C (or SIGTERM) sets, so that all ends in order; the second one ends at once."""
+    stop = threading.Event()
+
+    def told(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, told)
+    return stop
 
 
 def _nothing(what: object) -> None:

@@ -253,10 +253,11 @@ class Demo:
             return
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._kernels = Child("kernels", [sys.executable, "-c", COMPILE], folder / "kernels.log")
-        if self._kernels.wait(KERNELS_TIMEOUT_S) not in (0, None) and not self._stop.is_set():
+        if self._kernels.wait(KERNELS_TIMEOUT_S) == 0:
+            (folder / FILLED).touch()
+            self._say("demo kernels")
+        elif not self._stop.is_set():
             self._kernels.check()
-        (folder / FILLED).touch()
-        self._say("demo kernels")
 
     def _simulate(self, simulator: Simulator) -> list[Batch]:
         batches = []
