@@ -1,0 +1,1 @@
+"""The whole pipeline, as people run it: killed, shared, fed with rubbish, and proved by a replay."""
