@@ -35,7 +35,7 @@ SNAPSHOT_BYTES_MAX: Final = 4 << 30
 """Before compression; 160 bytes a point make this 25 million points."""
 
 _LEVEL: Final = 1
-_WRITE_S: Final = 60.0
+_WRITE_S: Final = 20.0
 _SILENT: Final = 0
 _COMMITTED: Final = "read_committed"
 _UNCOMMITTED: Final = "read_uncommitted"

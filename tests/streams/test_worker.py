@@ -167,7 +167,7 @@ def test_a_missing_document_is_waited_for(kafka: KafkaSettings, tmp_path: Path) 
     east, west = Feed(kafka, documents["east"]), documents["west"].partition
     document = documents["west"]
     # one that no other test run has left in the user's cache
-    later = dataclasses.replace(document, next_number=uuid.uuid4().int % (1 << 31))
+    later = dataclasses.replace(document, keys={**document.keys, uuid.uuid4().hex[:16]: KEY.public})
     watch, other = Watch(kafka, east.partition), Watch(kafka, west)
     one = producer(kafka)
     record = config_record("west", 2, document.sha256, later.sha256, KEY)
