@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.advance import Processor
@@ -33,6 +33,7 @@ from tests.processors.world import (
     slab,
     tick,
 )  # fmt: skip
+from tests.support.patience import patient
 
 LIGHT = pack(
     """Light
@@ -243,7 +244,7 @@ def test_a_document_that_cannot_be_had_stops_the_task() -> None:
     assert decode(processor.take()) == rows
 
 
-@settings(deadline=None, max_examples=15)
+@patient(max_examples=15)
 @given(
     st.integers(0, 10**6),
     st.sampled_from([FIRST, site(SECOND_RULES), THIRD]),

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.model.document import Document
@@ -24,6 +24,7 @@ from tests.processors.world import (
     run,
     tick,
 )
+from tests.support.patience import patient
 
 LIGHT, PEOPLE, METER, WATER, SECOND = 1, 2, 3, 4, 5
 GRID = 15 * MIN
@@ -143,7 +144,7 @@ SWITCHES = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=40)
+@patient(max_examples=40)
 @given(SWITCHES, st.sampled_from(["0s", "2m", "30m"]), st.sampled_from(["0s", "5m", "12m"]))
 def test_any_history_of_a_well_watched_room(switches: list[tuple[int, int]], keep: str, wait: str) -> None:
     """With readings every minute: of every episode and point the parts sum to the power that it held while it was true."""

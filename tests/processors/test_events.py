@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.advance import Processor
@@ -26,6 +26,7 @@ from tests.processors.world import (
     tick,
 )
 from tests.support.oracle.engine import Oracle
+from tests.support.patience import patient
 
 STATIONS = [
     {"id": "S1", "site": "s1", "space": None, "class": ["kitchen", "other"]},
@@ -286,14 +287,14 @@ def compare(topic: str, values: list[bytes]) -> None:
         assert found[stream] == expected, stream
 
 
-@settings(deadline=None, max_examples=80)
+@patient(max_examples=80)
 @given(st.lists(WASTE, max_size=12))
 def test_any_waste(values: list[bytes]) -> None:
     """Waste events with anything in them."""
     compare(topics.WASTE_EVENTS, values)
 
 
-@settings(deadline=None, max_examples=80)
+@patient(max_examples=80)
 @given(st.lists(VEHICLE, max_size=12))
 def test_any_vehicle(values: list[bytes]) -> None:
     """Vehicle events with anything in them."""

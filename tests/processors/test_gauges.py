@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.processors.world import DAY, HOUR, MIN, T0, Row, S, batch, config, document, library, point, records, run
+from tests.support.patience import patient
 
 GRID = 15 * MIN
 
@@ -48,7 +49,7 @@ TIMES = st.lists(
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=80)
+@patient(max_examples=80)
 @given(st.integers(0, GRID), TIMES, st.sampled_from([1, 90, 900, 3600, 40_000, 10**7]))
 def test_intervals_equal_plain_sums(offset: int, found: list[tuple[int, int]], max_age_s: int) -> None:
     """Every row is what its own interval's readings and held spans give; what is known of the closed time is in some row."""

@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from processors import advance, snapshot
@@ -17,6 +17,7 @@ from processors.state import OUT_COLUMNS
 from schemas.record_batches import Slab
 from tests.processors.logs import DOCUMENTS, eventful
 from tests.processors.world import Record, Row, decode, slab
+from tests.support.patience import patient
 
 TOPIC = "meter.readings"
 
@@ -55,7 +56,7 @@ def narrow(layout: Layout) -> Longs:
     return np.zeros((widest + 1, OUT_COLUMNS), np.int64)
 
 
-@settings(deadline=None, max_examples=15)
+@patient(max_examples=6)
 @given(st.integers(0, 10**9), st.integers(0, 10**9))
 def test_cuts_takes_and_snapshots_change_nothing(seed: int, cuts: int) -> None:
     """Other slabs, other ranges, other moments of taking and snapshots in between: the same rows, heads and state."""
@@ -68,7 +69,7 @@ def test_cuts_takes_and_snapshots_change_nothing(seed: int, cuts: int) -> None:
     assert snapshot.save(often) == snapshot.save(once)
 
 
-@settings(deadline=None, max_examples=8)
+@patient(max_examples=6)
 @given(st.integers(0, 10**9))
 def test_suppressed_outputs_count(seed: int) -> None:
     """A recovery that throws its rows away ends with the heads of the run that published them."""
@@ -81,7 +82,7 @@ def test_suppressed_outputs_count(seed: int) -> None:
     assert again.stream_heads() == once.stream_heads()
 
 
-@settings(deadline=None, max_examples=8)
+@patient(max_examples=6)
 @given(st.integers(0, 10**9))
 def test_a_full_buffer_changes_nothing(seed: int) -> None:
     """The kernels' buffer may be full in the middle of a message or of a move of the clock: nothing shows it."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.state import LATE, READINGS, REPEATS
@@ -10,6 +10,7 @@ from schemas.model.document import Document
 from tests.processors.logs import DOCUMENTS, FIRST, RECENT, busy, eventful, logs, site
 from tests.processors.world import T0, Record, comparable, config, library, records, run
 from tests.support.oracle.engine import Oracle
+from tests.support.patience import patient
 
 
 def compare(log: Sequence[Record], documents: Mapping[bytes, Document]) -> dict[str, int]:
@@ -28,14 +29,14 @@ def compare(log: Sequence[Record], documents: Mapping[bytes, Document]) -> dict[
     return {stream: len(listed) for stream, listed in found.items()}
 
 
-@settings(deadline=None, max_examples=100)
+@patient(max_examples=60)
 @given(logs())
 def test_rows_of_any_history(log: list[Record]) -> None:
     """Ledger, gauges, alerts, verdicts and rejects of any history are the oracle's, row by row, and so are the counters."""
     compare(log, library(FIRST))
 
 
-@settings(deadline=None, max_examples=12)
+@patient(max_examples=8)
 @given(st.integers(0, 10**9))
 def test_rows_of_a_busy_day(seed: int) -> None:
     """The same for hours of sensors on their beat, with late gateways, repeats, faults and outages."""
@@ -43,7 +44,7 @@ def test_rows_of_a_busy_day(seed: int) -> None:
     assert counts["ledger"] and counts["gauges"]
 
 
-@settings(deadline=None, max_examples=10)
+@patient(max_examples=8)
 @given(st.integers(0, 10**9))
 def test_rows_across_documents(seed: int) -> None:
     """The same for two sites in one partition, bad messages in between, and documents that replace each other."""
@@ -51,7 +52,7 @@ def test_rows_across_documents(seed: int) -> None:
     assert counts["rejected"]
 
 
-@settings(deadline=None, max_examples=10)
+@patient(max_examples=8)
 @given(st.integers(0, 10**9))
 def test_ages_bounded_from_above(seed: int) -> None:
     """A rule that wants a role to be fresh is looked at when the role is read again, also when its value is the same."""

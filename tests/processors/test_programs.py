@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.kernels import programs
@@ -14,6 +14,7 @@ from processors.state import CONTEXT, RESUMED, empty_points, empty_state
 from schemas.rules.evaluate import NEVER, evaluate
 from schemas.rules.program import FALSE, STACK_MAX, TRUE, UNKNOWN, Op
 from tests.processors.world import MIN, T0, document, pack, point
+from tests.support.patience import patient
 
 ROLES = 4
 """Roles of the instance: one point, two points summed, two of which the largest is taken, one that has never been read."""
@@ -109,7 +110,7 @@ def reference_says(program: list[tuple[int, int]], facts: list[tuple[int, int, b
     return (TRUE if value else FALSE) if is_known else UNKNOWN
 
 
-@settings(deadline=None, max_examples=400)
+@patient(max_examples=200)
 @given(code(), st.lists(FACT, min_size=5, max_size=5), st.sampled_from([-(1 << 62), T0 - 1000, T0]))
 def test_programs_equal_the_reference(
     program: list[tuple[int, int]], facts: list[tuple[int, int, bool]], resumed: int

@@ -4,13 +4,14 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.advance import Processor
 from processors.state import POINT
 from schemas.model.document import Document
 from tests.processors.world import DAY, HOUR, MIN, T0, Row, batch, config, document, library, point, records, run, tick
+from tests.support.patience import patient
 
 REGISTER = 1
 GRID = 15 * MIN
@@ -73,7 +74,7 @@ LOW_STEPS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@patient(max_examples=40)
 @given(st.integers(0, GRID), st.integers(0, 1 << 40), STEPS, st.sampled_from([900, 60, 3600, 86_400]))
 def test_growth_is_conserved(offset: int, first: int, steps: list[tuple[int, int]], interval_s: int) -> None:
     """Rows tile the time from the first reading; their sum and the open remainder are last minus first, to the unit."""
@@ -99,7 +100,7 @@ def test_growth_is_conserved(offset: int, first: int, steps: list[tuple[int, int
         assert {row["how"] for row in ledger} <= {"declared"}
 
 
-@settings(deadline=None, max_examples=80)
+@patient(max_examples=60)
 @given(LOW_STEPS, st.sampled_from([0, 1000]), st.sampled_from([None, "10"]), st.sampled_from([1, 2, 3, 1000]))
 def test_conserved_through_rollovers_dips_spikes_and_new_levels(
     steps: list[tuple[int, int]], span: int, rated: str | None, dips: int
@@ -291,7 +292,7 @@ def test_limits_of_a_document_are_bounded() -> None:
     assert [row["quantity"] for row in rows["ledger"]] == [1] * 200 + [1400]
 
 
-@settings(deadline=None, max_examples=40)
+@patient(max_examples=25)
 @given(st.lists(st.tuples(st.sampled_from([0, 1, MIN, HOUR, 2 * DAY]), st.integers(-(1 << 53), 1 << 53)), max_size=20))
 def test_deltas_go_to_the_ledger_as_they_are(found: list[tuple[int, int]]) -> None:
     """Every delta is one row at its native length, signed, ending at its time; what is at or behind the clock is late or a repeat."""

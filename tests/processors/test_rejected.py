@@ -4,7 +4,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.advance import Processor
@@ -33,6 +33,7 @@ from tests.processors.world import (
     slab,
     tick,
 )  # fmt: skip
+from tests.support.patience import patient
 
 DOC = document(
     [point(1), point(2, gateway="g2"), point(3, topic=topics.WASTE_EVENTS, gateway=None)], partitions={"s1": 0, "s2": 3}
@@ -161,7 +162,7 @@ def test_sent_again_after_the_model_is_mended() -> None:
     assert values == {1: 5, 2: 0, 7: 6, 8: 7, (1 << 40) | 1: 8}
 
 
-@settings(deadline=None, max_examples=60)
+@patient(max_examples=60)
 @given(
     st.integers(-TIME_MAX, TIME_MAX),
     st.lists(
@@ -206,14 +207,14 @@ def accounted(log: list[Record], documents: dict[bytes, Document]) -> None:
         assert counted == applied
 
 
-@settings(deadline=None, max_examples=40)
+@patient(max_examples=40)
 @given(logs())
 def test_every_reading_is_accounted_for_once(log: list[Record]) -> None:
     """Nothing is lost and nothing counts twice, whatever comes."""
     accounted(log, library(site()))
 
 
-@settings(deadline=None, max_examples=6)
+@patient(max_examples=6)
 @given(st.integers(0, 10**9))
 def test_every_reading_of_an_eventful_day(seed: int) -> None:
     """The same among bad messages and new documents."""
@@ -221,7 +222,7 @@ def test_every_reading_of_an_eventful_day(seed: int) -> None:
     accounted(log, DOCUMENTS)
 
 
-@settings(deadline=None, max_examples=40)
+@patient(max_examples=40)
 @given(
     st.lists(st.tuples(st.sampled_from([0, 1, MIN, HOUR]), st.integers(-3, 3), st.sampled_from([5, 6])), max_size=30)
 )
@@ -234,7 +235,7 @@ def test_gauges_are_accounted_for_to_the_last(found: list[tuple[int, int, int]])
     accounted(records(log), library(DOC))
 
 
-@settings(deadline=None, max_examples=100)
+@patient(max_examples=50)
 @given(
     st.lists(
         st.binary(max_size=40)

@@ -3,10 +3,11 @@
 import hashlib
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.canonical import BLOCK_ROWS, Chain, key
+from tests.support.patience import patient
 
 
 def rows(seed: int, count: int, width: int = 7) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
@@ -24,7 +25,7 @@ def plain(matrix: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> bytes:
     return hashlib.sha256(tip + block).digest() if block else tip
 
 
-@settings(deadline=None, max_examples=40)
+@patient(max_examples=40)
 @given(st.integers(0, 1000), st.integers(0, 3 * BLOCK_ROWS + 5), st.lists(st.integers(0, 700), max_size=6))
 def test_cuts_change_nothing(seed: int, count: int, cuts: list[int]) -> None:
     """However rows are added, count and head are those of a plain loop over them."""
@@ -36,7 +37,7 @@ def test_cuts_change_nothing(seed: int, count: int, cuts: list[int]) -> None:
     assert len(chain.rest) < BLOCK_ROWS * 7 * 8
 
 
-@settings(deadline=None, max_examples=40)
+@patient(max_examples=40)
 @given(st.integers(1, 2 * BLOCK_ROWS), st.data())
 def test_any_change_changes_the_head(count: int, data: st.DataObject) -> None:
     """One value, two rows in another order, or one row less: another head."""

@@ -5,12 +5,13 @@ from typing import Any
 
 import fastavro
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import codec
 from schemas.encode_rows import text, varint
 from schemas.errors import DecodeError
+from tests.support.patience import patient
 
 INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
 
@@ -34,7 +35,7 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
 
 
 @pytest.mark.parametrize("name", codec.CONTRACTS)
-@settings(deadline=None, max_examples=25)
+@patient(max_examples=25)
 @given(data=st.data())
 def test_valid_values_of_every_contract(name: str, data: st.DataObject) -> None:
     """`write` writes what fastavro writes, `read` gives back what was written, and the header names the contract."""
@@ -48,7 +49,7 @@ def test_valid_values_of_every_contract(name: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("name", codec.CONTRACTS)
-@settings(deadline=None, max_examples=10)
+@patient(max_examples=10)
 @given(data=st.data())
 def test_cut_and_flipped_messages(name: str, data: st.DataObject) -> None:
     """A cut message is refused; a flipped bit gives another valid message or is refused, and nothing else happens."""
@@ -68,7 +69,7 @@ def test_cut_and_flipped_messages(name: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("name", codec.CONTRACTS)
-@settings(deadline=None, max_examples=30)
+@patient(max_examples=30)
 @given(body=st.binary(max_size=60))
 def test_random_bodies(name: str, body: bytes) -> None:
     """Random bytes are a message or a DecodeError."""

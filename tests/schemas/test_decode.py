@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import codec
@@ -11,6 +11,7 @@ from schemas.encode_rows import text, varint
 from schemas.errors import DecodeError
 from schemas.record_batches import Slab
 from tests.support.oracle import batches
+from tests.support.patience import patient
 
 HEADER = codec.header("meter_batch")
 QUALITIES = ("good", "estimated", "suspect")
@@ -99,7 +100,7 @@ def strict(value: bytes, status: int, fields: dict[str, Any]) -> None:
         assert wide or len(read["readings"]) > READINGS_MAX
 
 
-@settings(deadline=None, max_examples=200)
+@patient(max_examples=100)
 @given(st.lists(BATCH, min_size=1, max_size=4))
 def test_valid_batches_equal_fastavro(values: list[dict[str, Any]]) -> None:
     """What fastavro writes is read back field by field, whatever the texts, the numbers and the neighbours are."""
@@ -119,7 +120,7 @@ def test_valid_batches_equal_fastavro(values: list[dict[str, Any]]) -> None:
         }
 
 
-@settings(deadline=None, max_examples=15)
+@patient(max_examples=15)
 @given(BATCH)
 def test_every_truncation(value: dict[str, Any]) -> None:
     """A message that ends at any byte is refused, and the whole one beside it is not touched."""
@@ -131,7 +132,7 @@ def test_every_truncation(value: dict[str, Any]) -> None:
     assert found[-1][0] == Status.OK
 
 
-@settings(deadline=None, max_examples=8)
+@patient(max_examples=8)
 @given(BATCH)
 def test_every_bit_flip(value: dict[str, Any]) -> None:
     """Any single bit of the body may be wrong: decoder, oracle and strict reader agree on what is left."""
@@ -145,7 +146,7 @@ def test_every_bit_flip(value: dict[str, Any]) -> None:
     check(*flipped)
 
 
-@settings(deadline=None, max_examples=300)
+@patient(max_examples=150)
 @given(st.binary(max_size=120))
 def test_random_bytes(body: bytes) -> None:
     """Random bytes behind the header."""
@@ -165,7 +166,7 @@ COUNTS = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@patient(max_examples=150)
 @given(
     st.binary(max_size=4), NUMBERS | st.just(b"\0"), NUMBERS,
     st.lists(st.tuples(COUNTS, st.binary(max_size=2), st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS, st.just(b"\x02") | NUMBERS), max_size=4)), max_size=3),

@@ -4,11 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import codec
 from schemas.encode_rows import encode_rows, text, varint
+from tests.support.patience import patient
 
 CONTRACTS = ("ledger_rows", "gauge_rows", "verdict_rows")
 INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
@@ -29,7 +30,7 @@ def cell(kind: Any) -> st.SearchStrategy[int]:
 
 
 @pytest.mark.parametrize("contract", CONTRACTS)
-@settings(deadline=None, max_examples=60)
+@patient(max_examples=60)
 @given(data=st.data())
 def test_equal_to_fastavro(contract: str, data: st.DataObject) -> None:
     """Any rows, none at all too, and any texts: the bytes are fastavro's."""
@@ -59,6 +60,7 @@ def test_columns_cut_out_of_a_wider_matrix() -> None:
     )
 
 
+@patient(max_examples=50)
 @given(INT64, st.text(max_size=300))
 def test_parts_of_a_message(number: int, words: str) -> None:
     """A number and a text by themselves are what fastavro puts into a message."""
