@@ -15,7 +15,8 @@ from ganzhi.cli import build
 from ganzhi.cli.data import REJECTED_EXIT
 from ganzhi.embedded.system import System
 from schemas import codec
-from schemas.encode import READINGS_MAX, encode_batch, encode_batches
+from schemas.decode import READINGS_MAX
+from schemas.encode import encode_batch, encode_batches
 from schemas.model.document import Document
 from schemas.settings import Settings
 from schemas.topics import METER_READINGS, WASTE_EVENTS, topic_name
@@ -28,15 +29,14 @@ PROFILE: Final = "bad-input"
 START_MS: Final = 1_767_225_600_000
 HOUR_MS: Final = 3_600_000
 RUN = CliRunner()
-LATER: Final = ("e-water", "w-water")
-"""Points that the first model lacks; w-water with its whole site."""
 WEST: Final = {"sites": "id", "buildings": "site", "gateways": "site", "points": "site", "vehicles": "site"}
+"""Table → column that says whether a row belongs to the site west."""
 
 
 def with_west_water(tables: Tables) -> None:
-    """The whole model, and a meter of water in the site west."""
+    """The whole model, and in the site west a meter of water, its first point."""
     water = next(row for row in tables["points"] if row["id"] == "e-water")
-    tables["points"].append(water | {"id": "w-water", "site": "west", "gateway": "gw-w", "space": "W1"})
+    tables["points"].insert(0, water | {"id": "w-water", "site": "west", "gateway": "gw-w", "space": "W1"})
 
 
 def without(tables: Tables) -> None:
@@ -77,7 +77,6 @@ def rubbish(east: Document) -> list[tuple[str, str, bytes, bytes | None]]:
     columns = (np.arange(many) + START_MS, np.full(many, 1, np.int32), np.arange(many), np.zeros(many, np.int8))
     (too_many,) = encode_batches("east", "gw-e", "live", *columns, readings_max=many)
     west = batch(east, "gw-w", [(1, START_MS + HOUR_MS, 7_000)], site="west")
-    unknown = [(east.next_number, START_MS + HOUR_MS, 11_000), ("e-water2", 0, 0)][:1]
     far_ms = START_MS + 50 * 365 * 24 * HOUR_MS
     event = dict.fromkeys(field for field in _fields("waste_event"))
     event |= {"site": "east", "event_id": "1", "time_ms": START_MS, "kind": "deposit", "station": "S9", "mass_g": 1}
@@ -92,7 +91,12 @@ def rubbish(east: Document) -> list[tuple[str, str, bytes, bytes | None]]:
         ("unknown_site", METER_READINGS, b"west", west),
         ("unknown_gateway", METER_READINGS, b"east", batch(east, "gw-x", [("e-sub", START_MS, 5)])),
         ("wrong_gateway", METER_READINGS, b"east", batch(east, "gw-e2", [("e-sub", START_MS, 5)])),
-        ("unknown_point", METER_READINGS, b"east", batch(east, "gw-e", unknown)),
+        (
+            "unknown_point",
+            METER_READINGS,
+            b"east",
+            batch(east, "gw-e", [(east.next_number, START_MS + HOUR_MS, 11_000)]),
+        ),
         ("too_old", METER_READINGS, b"east", batch(east, "gw-e", [("e-sub", 900_000_000_000, 5)])),
         ("future", METER_READINGS, b"east", batch(east, "gw-e", [("e-sub", far_ms, 5)])),
         ("unknown_contract", WASTE_EVENTS, b"east", good),
@@ -207,6 +211,6 @@ def test_mended_input_comes_in(sent: Sent, tmp_path: Path) -> None:
         for reason in ("unknown_point", "unknown_site"):
             assert "1" in ganzhi("rejected", "requeue", "--reason", reason).stdout
         settle(sent.system)
-        assert usage("e-water") == 11_000
+        assert (usage("e-water"), usage("w-water")) == (11_000, 7_000)
     listed = [json.loads(line) for line in ganzhi("rejected", "list", "--json").stdout.splitlines()]
     assert Counter(row["reason"] for row in listed)["unknown_point"] == 1
