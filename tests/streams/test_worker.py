@@ -88,7 +88,7 @@ def test_a_zombie_is_fenced(kafka: KafkaSettings, tmp_path: Path) -> None:
             until(lambda: sleeper.log.read_text().count(": opened") >= 12 + 4, sleeper, other)
             feed.send(100)
             until(watch.done(), other, sleeper)
-        assert "_FENCED" in sleeper.log.read_text()
+        assert "fenced by a newer instance" in sleeper.log.read_text()
     watch.exact()
 
 
