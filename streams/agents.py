@@ -7,6 +7,7 @@ where the last one ended.
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from typing import Any, Final, TypeVar
 
 from faust.types import TP
 
-from schemas.errors import Fenced, GanzhiError, LogCut
+from schemas.errors import Fenced, GanzhiError, LogCut, LogError
 from schemas.kafka import group_metadata, group_name
 from schemas.record_batches import Slab
 from schemas.settings import Settings
@@ -22,6 +23,7 @@ from schemas.topics import INPUTS, bare_name
 from streams.app import SlabApp
 from streams.consumer import Seek, next_epoch
 from streams.task import Surroundings, Task
+from streams.transaction import oldest_call
 
 WAITING_MAX: Final = 2
 """Slabs given to a task's thread that it has not applied: the next is parsed while one is being applied."""
@@ -32,6 +34,11 @@ dropped, and read again when it goes on."""
 
 FINISH_S: Final = 5.0
 """How long a last commit may take when partitions are taken away; then it is aborted."""
+
+HUNG_S: Final = 20.0
+"""A call of librdkafka that has not returned after so long, whatever its timeout, never will: seen in 2.16 for minutes
+after the broker had been out of reach for ten seconds. No thread can be got out of it, so the process ends at once; who
+is started in its place fences it."""
 
 REOPENINGS_MAX: Final = 20
 """Times that tasks are lost, with less than a minute in between, before the worker gives up."""
@@ -85,6 +92,8 @@ class Tasks:
         self._rejoining = False
         self._reopenings = 0
         self._lost_s = 0.0
+        self._call = 0
+        self._hung_s = 0.0
 
     # -- for Faust's consumer -----------------------------------------------------------------------------------------
 
@@ -137,9 +146,23 @@ class Tasks:
         while True:
             await asyncio.sleep(pause_s)
             now_s = time.monotonic()
+            if self.hangs(pause_s):
+                _log.critical("a call of librdkafka has hung for %.0f s; the worker ends, start it again", HUNG_S)
+                os._exit(LogError.exit_code)
             for tp, one in list(self._running.items()):
                 if not one.waiting and one.task.is_due(now_s):
                     self._submit(tp, one, one.task.commit)
+
+    def hangs(self, passed_s: float) -> bool:
+        """Whether one call of librdkafka has lasted for longer than HUNG_S.
+
+        Args:
+            passed_s: time since the last call of this; a process that was stopped meanwhile has not waited for longer.
+        """
+        call = oldest_call()
+        self._hung_s = self._hung_s + passed_s if call and call == self._call else 0.0
+        self._call = call
+        return self._hung_s > HUNG_S
 
     def caught_up(self) -> list[TP]:
         """Partitions with sites of the live domain that stand at the end of the log as the consumer last saw it."""

@@ -6,10 +6,11 @@ the position record decides.
 """
 
 import contextlib
+import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,6 +53,25 @@ _REFUSALS: Final = (
 """A person has to change something first."""
 
 _log = logging.getLogger("ganzhi.worker")
+
+_calls: dict[int, int] = {}
+_numbers = itertools.count(1)
+
+
+@contextlib.contextmanager
+def calling() -> Iterator[None]:
+    """Numbers the call of librdkafka that this thread is in, see `oldest_call`."""
+    thread = threading.get_ident()
+    _calls[thread] = next(_numbers)
+    try:
+        yield
+    finally:
+        del _calls[thread]
+
+
+def oldest_call() -> int:
+    """Number of the oldest call of librdkafka, over all threads, that has not returned; 0: there is none."""
+    return min(_calls.copy().values(), default=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +158,12 @@ class TaskProducer:
 
     def close(self) -> None:
         """Aborts what is open, as far as the broker answers, and lets the connections go."""
-        if self._open:
-            with contextlib.suppress(KafkaException):
-                self._producer.abort_transaction(_CALL_S)
-        self._producer.purge()
-        del self._producer
+        with calling():
+            if self._open:
+                with contextlib.suppress(KafkaException):
+                    self._producer.abort_transaction(_CALL_S)
+            self._producer.purge()
+            del self._producer
 
     def _send(self, commit: Commit) -> None:
         self._producer.begin_transaction()
@@ -168,7 +189,8 @@ class TaskProducer:
         """Calls until it is done: what librdkafka calls retriable goes on where it stopped when it is called again."""
         while True:
             try:
-                call(_CALL_S)
+                with calling():
+                    call(_CALL_S)
             except KafkaException as error:
                 fault = error.args[0]
                 if not fault.retriable() or fault.fatal():
