@@ -1,4 +1,3 @@
-# ruff: noqa: E501  a case a line
 """`check`: a model without fault has none, and each kind of fault is found, at its file and line."""
 
 import tempfile

@@ -1,4 +1,3 @@
-# ruff: noqa: E501  a row a line
 """A site model that is small and complete: two sites, every kind of point, meters, balance, waste, vehicles, calendars, tariffs."""
 
 import csv
