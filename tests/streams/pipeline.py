@@ -200,6 +200,13 @@ def until(condition: Callable[[], bool], *workers: Local | Remote) -> None:
         time.sleep(0.02)
 
 
+def _uncommitted(kafka: KafkaSettings) -> Consumer:
+    """A client that sees where logs end, open transactions included."""
+    return Consumer(
+        client_config(kafka, group_id=f"{kafka.prefix}ends", isolation_level="read_uncommitted", log_level=0)
+    )
+
+
 class Watch:
     """Follows the committed position records of a meter task.
 
@@ -222,6 +229,7 @@ class Watch:
                 log_level=0,
             )
         )
+        self._ends = _uncommitted(kafka)
         self._place = TopicPartition(topic_name(kafka, TASKS), partition, 0)
         self._consumer.assign([self._place])
         self._read = 0
@@ -230,7 +238,8 @@ class Watch:
     def position(self) -> int:
         """How far the task has come by now; -1: never committed. A broker that is away: what was known."""
         with contextlib.suppress(KafkaException, TypeError):
-            end = self._consumer.get_watermark_offsets(self._place, timeout=1)[1]
+            # A commit is answered before its markers are written: messages may be visible a moment later.
+            end = self._ends.get_watermark_offsets(self._place, timeout=1)[1]
             while self._read < end:
                 message = self._consumer.poll(1)
                 if message is None:
@@ -266,10 +275,19 @@ class Watch:
         return found
 
 
+def _stable_end(kafka: KafkaSettings, place: TopicPartition) -> int:
+    """The end of a partition for a read_committed reader."""
+    return kafka_admin.watermarks(kafka, place.topic, [place.partition])[place.partition][1]
+
+
 def published(kafka: KafkaSettings, partition: int, topic: str = METER_READINGS) -> Rows:
     """The rows of every stream as a read_committed reader sees them; sequences must have no hole and no repeat."""
     rows: Rows = {stream: [] for stream in STREAMS}
+    ends = _uncommitted(kafka)
     for name in OUTPUTS:
+        place = TopicPartition(topic_name(kafka, name), partition)
+        end = ends.get_watermark_offsets(place, timeout=LIMIT_S)[1]
+        until(lambda place=place, end=end: _stable_end(kafka, place) >= end)
         for _, _, _, value in messages_of(kafka, topic_name(kafka, name), partition):
             assert value is not None
             contract = codec.contract_of(value)
