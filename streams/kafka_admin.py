@@ -151,7 +151,7 @@ def watermarks(
         timeout_s: in all, with tries again in between.
 
     Returns:
-        partition → (low, high); high counts messages of open transactions.
+        partition → (low, high); high is where a read_committed reader ends: before the first open transaction.
 
     Raises:
         KafkaUnavailable: not answered within the time.
