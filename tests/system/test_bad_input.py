@@ -34,9 +34,9 @@ WEST: Final = {"sites": "id", "buildings": "site", "gateways": "site", "points":
 
 
 def with_west_water(tables: Tables) -> None:
-    """The whole model, and in the site west a meter of water, its first point."""
+    """The whole model, and in the site west a meter of cold water, its first point."""
     water = next(row for row in tables["points"] if row["id"] == "e-water")
-    tables["points"].insert(0, water | {"id": "w-water", "site": "west", "gateway": "gw-w", "space": "W1"})
+    tables["points"].insert(0, water | {"id": "w-cold", "site": "west", "gateway": "gw-w", "space": "W1"})
 
 
 def without(tables: Tables) -> None:
@@ -211,6 +211,6 @@ def test_mended_input_comes_in(sent: Sent, tmp_path: Path) -> None:
         for reason in ("unknown_point", "unknown_site"):
             assert "1" in ganzhi("rejected", "requeue", "--reason", reason).stdout
         settle(sent.system)
-        assert (usage("e-water"), usage("w-water")) == (11_000, 7_000)
+        assert (usage("e-water"), usage("w-cold")) == (11_000, 7_000)
     listed = [json.loads(line) for line in ganzhi("rejected", "list", "--json").stdout.splitlines()]
     assert Counter(row["reason"] for row in listed)["unknown_point"] == 1
