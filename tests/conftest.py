@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import ganzhi  # noqa: F401 - chooses the folder of compiled kernels, before anything compiles one
 from schemas.settings import ClickHouseSettings, KafkaSettings
 
 if TYPE_CHECKING:
