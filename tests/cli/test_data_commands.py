@@ -98,7 +98,11 @@ def test_about_needs_no_stack(tmp_path: Path) -> None:
 def test_a_broker_that_is_away_is_waited_for() -> None:
     """Without a broker, `send` says so, waits, and takes nothing from standard input; Ctrl-C ends it."""
     settings = {"GANZHI_KAFKA__BOOTSTRAP": f"127.0.0.1:{choose_free()}"}
-    code = "from ganzhi.cli.data import app; app(['send'])"
+    # Whoever runs the tests in the background made children ignore SIGINT.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from ganzhi.cli.data import app; app(['send'])"
+    )
     with subprocess.Popen(
         [sys.executable, "-c", code],
         stdin=subprocess.PIPE,

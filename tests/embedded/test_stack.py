@@ -192,7 +192,11 @@ def test_listens_where_the_settings_look(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_interrupted_start_leaves_nothing(own_stack: Callable[..., Stack]) -> None:
     """Ctrl-C while the JVM starts ends the start at once: no process is left, and the profile is free."""
     profile = "interrupted"
-    starter = "import sys; from ganzhi.embedded.stack import Stack; Stack(sys.argv[1], ports='free').start()"
+    # Whoever runs the tests in the background made children ignore SIGINT.
+    starter = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from ganzhi.embedded.stack import Stack; Stack(sys.argv[1], ports='free').start()"
+    )
     with subprocess.Popen([sys.executable, "-c", starter, profile], stderr=subprocess.PIPE, text=True) as owner:
         below: list[psutil.Process] = []
         names: list[str] = []

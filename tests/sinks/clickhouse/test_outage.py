@@ -25,6 +25,7 @@ from tests.sinks.clickhouse.world import (
     sink_process,
     sink_thread,
     wait_drained,
+    wait_stored,
     wait_until,
 )
 
@@ -65,6 +66,7 @@ def test_servers_killed_in_inserts(own_stack: Callable[..., Stack]) -> None:
         stack.kafka.kill()
         stack.kafka.start()
         stack.kafka.wait_ready()
+        wait_stored(world)
         wait_drained(settings)
     world.check()
 
