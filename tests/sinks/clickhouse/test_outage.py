@@ -25,7 +25,6 @@ from tests.sinks.clickhouse.world import (
     sink_process,
     sink_thread,
     wait_drained,
-    wait_stored,
     wait_until,
 )
 
@@ -48,7 +47,7 @@ def test_broken_connections_double_nothing(kafka: KafkaSettings, clickhouse: Cli
 
 
 def test_servers_killed_in_inserts(own_stack: Callable[..., Stack]) -> None:
-    """Kill -9 of ClickHouse again and again, then of Kafka, while the sink writes loses and doubles nothing."""
+    """Kill -9 of ClickHouse again and again while the sink writes loses and doubles nothing."""
     stack = own_stack()
     settings = settings_of(
         stack.kafka_settings, stack.clickhouse_settings.model_copy(update={"database": "killed"}), flush_interval_s=0.05
@@ -63,10 +62,6 @@ def test_servers_killed_in_inserts(own_stack: Callable[..., Stack]) -> None:
             stack.clickhouse.start()
             stack.clickhouse.wait_ready()
         world.grow(8)
-        stack.kafka.kill()
-        stack.kafka.start()
-        stack.kafka.wait_ready()
-        wait_stored(world)
         wait_drained(settings)
     world.check()
 

@@ -19,7 +19,6 @@ from schemas.encode import encode_batches
 from schemas.errors import KafkaUnavailable
 from schemas.kafka import client_config
 from schemas.settings import ClickHouseSettings, KafkaSettings, Settings, SinkSettings
-from sinks.clickhouse import log
 from sinks.clickhouse.client import reader
 from sinks.clickhouse.process import run
 from sinks.clickhouse.progress import drained
@@ -233,29 +232,6 @@ def wait_drained(settings: Settings) -> None:
             return False
 
     wait_until(stored, "drained")
-
-
-def wait_stored(world: World) -> None:
-    """Waits until the sink has committed an end behind every message of the world.
-
-    After a kill of Kafka the end of the log, as a read_committed reader sees it, is short of the last transactions until their markers are
-    written: then `drained` speaks of less than was sent.
-    """
-    last: dict[tuple[str, int], int] = {}
-    for topic, partition, offset in world.log:
-        last[(topic, partition)] = max(offset, last.get((topic, partition), -1))
-
-    def stored() -> bool:
-        consumer = log.observer(world.settings)
-        try:
-            found = log.committed(consumer, world.settings.kafka, sorted(last), 10)
-        except KafkaUnavailable:
-            return False
-        finally:
-            consumer.close()
-        return all(found[place][0] > offset for place, offset in last.items())
-
-    wait_until(stored, "every message stored")
 
 
 @contextlib.contextmanager
