@@ -27,7 +27,7 @@ demo: $(VENV)/.runtime  ## the main job on the embedded stack, e.g. make demo AR
 	@$(BIN)/ganzhi demo $(ARGS)
 
 test: $(VENV)/.dev lint types  ## linters, types and every test, on the real Kafka and the real ClickHouse engine
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.dev  ## ruff: style and docstrings
 	@$(BIN)/ruff check .
