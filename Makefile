@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# Hashes and names alone: a lock file says nothing of where its packages come from.
+LOCK_FLAGS := -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links --no-emit-build-options
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types bench fault lock clean
@@ -44,8 +46,8 @@ fault: $(VENV)/.dev  ## the long fault runs
 
 lock: ## write the lock files anew from pyproject.toml (hashes, no addresses)
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
-	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links --no-emit-build-options pyproject.toml .lock-extra.txt -o requirements.lock
-	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links --no-emit-build-options --extra dev -c requirements.lock pyproject.toml .lock-extra.txt -o requirements-dev.lock
+	@$(BIN)/uv pip compile $(LOCK_FLAGS) pyproject.toml .lock-extra.txt -o requirements.lock
+	@$(BIN)/uv pip compile $(LOCK_FLAGS) --extra dev -c requirements.lock pyproject.toml .lock-extra.txt -o requirements-dev.lock
 
 clean:  ## remove what the verbs above made here (not the caches and data of the user)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
