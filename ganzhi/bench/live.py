@@ -7,10 +7,9 @@ from typing import Final
 import psutil
 from confluent_kafka import Producer
 
+from ganzhi.bench.figure import Bench, Options, Promise, Row
 from ganzhi.bench.load import Load
-from ganzhi.bench.result import Result
 from ganzhi.embedded.children import Child
-from ganzhi.embedded.progress import Report
 from ganzhi.embedded.stack import Stack
 from replay.kafka_log import KafkaHistory
 from schemas.errors import StackError
@@ -20,11 +19,12 @@ from schemas.topics import CONFIG, METER_READINGS, topic_name
 from streams.kafka_admin import create_missing
 
 PROFILE: Final = "bench"
+READINGS: Final = 5_000_000
 TIMEOUT_S: Final = 300.0
 PARTITIONS: Final = 4
 
 
-def live(readings: int, report: Report | None = None) -> Result:
+def run(options: Options) -> list[Row]:
     """Batches of 500 readings through Kafka and a worker; the ledger in Kafka must be last minus first.
 
     The CPU time is the worker's alone, from when it is ready and idle until its last commit; the broker's is not in it.
@@ -32,11 +32,12 @@ def live(readings: int, report: Report | None = None) -> Result:
     Raises:
         StackError: the worker did not finish in time.
     """
+    readings = options.readings or READINGS
     loads = [
         Load(5, 500, max(readings // PARTITIONS // 2500 // 15, 1) * 15 + 1, f"bench-{number}", number)
         for number in range(PARTITIONS)
     ]
-    with Stack(PROFILE, wipe=True, ports="free", report=report) as stack:
+    with Stack(PROFILE, wipe=True, ports="free", report=options.report) as stack:
         kafka = stack.kafka_settings
         create_missing(kafka)
         worker = Child(
@@ -59,7 +60,8 @@ def live(readings: int, report: Report | None = None) -> Result:
             for row in history.published((METER_READINGS, number), "ledger")
         )
     correct = total == sum(load.expected() for load in loads)
-    return Result.of("live", sum(load.readings for load in loads), spent_s, correct, wall_s=wall_s)
+    readings = sum(load.readings for load in loads)
+    return [Row(correct, readings, {"worker": spent_s}, {"wall_readings_per_s": int(readings / wall_s)})]
 
 
 def _cpu_s(process: psutil.Process) -> float:
@@ -116,3 +118,11 @@ def _there(positions: object, partition: int, count: int) -> bool:
     assert isinstance(positions, dict)
     position = positions.get((METER_READINGS, partition))
     return position is not None and position.offset >= count
+
+
+BENCH: Final = Bench(
+    "live",
+    "Kafka and one worker process, exactly once, batches of 500",
+    [Promise("cpu_s_per_million", "most", 0.10)],
+    run,
+)

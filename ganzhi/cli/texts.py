@@ -124,6 +124,14 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "first alert": ("首个告警", "first alert"),
     "open again": ("再次打开同一数据：", "Open the same data again:"),
     "then ask": ("然后在另一终端查询：", "then, in another terminal, ask:"),
+    "bench": ("测试项", "bench"),
+    "measures": ("测量内容", "measures"),
+    "promise": ("承诺", "promise"),
+    "figures": ("其他数值", "figures"),
+    "met": ("达到", "met"),
+    "not met": ("未达到", "not met"),
+    "CPU-s/million": ("CPU秒/百万", "CPU-s/million"),
+    "readings/CPU-s": ("读数/CPU秒", "readings/CPU-s"),
     "replay again": ("再次验证：", "and prove it again:"),
 }
 

@@ -1,0 +1,28 @@
+"""Which benches there are: name → module that has it as `BENCH`. A new one is a module and a line here."""
+
+import importlib
+from typing import Final
+
+from ganzhi.bench.figure import Bench
+from schemas.errors import ConfigurationError
+
+MODULES: Final = {
+    "decode": "ganzhi.bench.decode",
+    "advance": "ganzhi.bench.advance",
+    "live": "ganzhi.bench.live",
+}
+"""In the order in which they run and print."""
+
+
+def find(name: str) -> Bench:
+    """The bench of a name; only its module is imported.
+
+    Raises:
+        ConfigurationError: there is none of this name.
+    """
+    if name not in MODULES:
+        raise ConfigurationError(f"there is no bench {name}; there are {', '.join(MODULES)}")
+    bench = importlib.import_module(MODULES[name]).BENCH
+    assert isinstance(bench, Bench)
+    assert bench.name == name, f"{MODULES[name]} calls itself {bench.name}"
+    return bench
