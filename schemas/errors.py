@@ -19,6 +19,7 @@
     │  ├─ LogCorrupt           bytes of the log are not what a broker writes
     │  ├─ EngineMismatch       the log wants another release of what advance computes
     │  └─ Fenced               another process owns this partition now
+    ├─ ActionError             what a person wants to do about an alert cannot be done
     ├─ SinkError
     │  ├─ ClickHouseUnavailable  nobody answers, or the server says to come back later
     │  └─ ClickHouseRefused    the server refused a statement (its code)
@@ -221,6 +222,12 @@ class EngineMismatch(LogError):
         super().__init__(
             f"{where} is computed by engine {wanted}, this release is engine {ours}; run a release of that engine"
         )
+
+
+class ActionError(GanzhiError):
+    """What a person wants to do about an alert cannot be done; the message says what is missing or wrong."""
+
+    exit_code = 2
 
 
 class SinkError(GanzhiError):

@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ganzhi.alert_feed import Alert, AlertFeed
-from ganzhi.cli.texts import text
+from ganzhi.cli.texts import language, text
 from ganzhi.cli.up import stop_event
 from schemas.settings import load
+from sinks.desk.desk import Desk
+from sinks.desk.projection import Alert
 
 app = typer.Typer()
 
@@ -29,7 +30,7 @@ def alerts(
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object an alert")] = False,
 ) -> None:
     """Show open alerts: where, since when, what it has cost so far."""
-    feed = AlertFeed(load(profile=profile).kafka)
+    feed = Desk(load(profile=profile).kafka, language())
     console = Console()
     try:
         feed.catch_up()
@@ -54,7 +55,7 @@ def alerts(
         feed.close()
 
 
-def as_dict(alert: Alert, feed: AlertFeed) -> dict[str, object]:
+def as_dict(alert: Alert, feed: Desk) -> dict[str, object]:
     """An alert for programs: times are UTC ms, money 1/10000 yuan."""
     site, rule, subject, episode = alert.key
     fields = {name: value for name, value in dataclasses.asdict(alert).items() if name not in ("key", "wasted")}
@@ -85,7 +86,7 @@ def local(time_ms: int) -> str:
     return f"{dt.datetime.fromtimestamp(time_ms / 1000, dt.UTC).astimezone():%m-%d %H:%M}"
 
 
-def as_table(shown: list[Alert], feed: AlertFeed) -> Table:
+def as_table(shown: list[Alert], feed: Desk) -> Table:
     """Alerts as rows."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("state", "since", "site", "where", "rule"):
@@ -100,7 +101,7 @@ def as_table(shown: list[Alert], feed: AlertFeed) -> Table:
     return table
 
 
-def line(alert: Alert, feed: AlertFeed) -> str:
+def line(alert: Alert, feed: Desk) -> str:
     """A change as one line."""
     site, rule, subject, _ = alert.key
     state = f"[{STYLES.get(alert.state, '')}]{text(alert.state)}[/]"

@@ -17,11 +17,11 @@ from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from ganzhi.alert_feed import Alert
 from ganzhi.cli import replay, texts
 from ganzhi.cli.texts import text
 from ganzhi.embedded.progress import Report
 from schemas.errors import Difference, PortInUse
+from sinks.desk.projection import Alert
 
 if TYPE_CHECKING:
     from ganzhi.demo.run import Demo, Options

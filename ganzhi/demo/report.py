@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ganzhi.alert_feed import AlertFeed
 from ganzhi.cli.texts import text
 from ganzhi.demo.layout import zone_index, zones
 from ganzhi.demo.result import Result
+from sinks.desk.desk import Desk
 
 QUERIES = (
     "SELECT sub_item, sum(quantity) / 1000 AS kwh FROM usage_by_sub_item WHERE day = '2025-06-12' GROUP BY sub_item",
@@ -36,7 +36,7 @@ def command() -> str:
         return str(called)
 
 
-def worst_room(feed: AlertFeed) -> tuple[str, str, int] | None:
+def worst_room(feed: Desk) -> tuple[str, str, int] | None:
     """(site, space, cost in 1/10000 yuan) of the room whose alerts have cost most; None: none has cost anything."""
     costs: Counter[tuple[str, str]] = Counter()
     for alert in feed.alerts.values():
@@ -49,7 +49,7 @@ def worst_room(feed: AlertFeed) -> tuple[str, str, int] | None:
     return site, subject, cost
 
 
-def show(result: Result, feed: AlertFeed, profile: str, console: Console) -> None:
+def show(result: Result, feed: Desk, profile: str, console: Console) -> None:
     """Prints the report."""
     if result.anomalies:
         console.print(_anomalies(result))

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from ganzhi.alert_feed import AlertFeed
 from ganzhi.demo import faults, truth
 from ganzhi.demo.feed import Feed
 from ganzhi.demo.registers import Register, registers
@@ -16,6 +15,7 @@ from schemas.model.build import known_numbers
 from schemas.model.document import Document
 from schemas.settings import Settings
 from sinks.clickhouse.client import reader, translating
+from sinks.desk.desk import Desk
 
 STORED: Final = {
     "ledger": "ledger",
@@ -87,7 +87,7 @@ class Result:
 
 def evaluate(
     settings: Settings,
-    feed: AlertFeed,
+    feed: Desk,
     lived: tuple[Simulator, Feed] | None,
     verification: Verification,
     first_alert_s: float | None,

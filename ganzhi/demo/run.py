@@ -18,8 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
 
-from ganzhi.alert_feed import AlertFeed
-from ganzhi.cli.texts import text
+from ganzhi.cli.texts import language, text
 from ganzhi.demo.feed import SPEED, Feed
 from ganzhi.demo.model import write_model
 from ganzhi.demo.simulator import Batch, Simulator
@@ -34,6 +33,7 @@ from schemas.model.document import Document
 from schemas.model.typed import Model
 from schemas.settings import Settings, data_home
 from sinks.clickhouse.progress import lag
+from sinks.desk.desk import Desk
 from streams.published import apply_model, input_partitions, read_documents
 from streams.sources.batching import BatchWriter
 
@@ -96,7 +96,7 @@ class Demo:
 
     settings: Settings
     documents: dict[str, Document]
-    alerts: AlertFeed
+    alerts: Desk
     watch: Watch
 
     def __init__(self, options: Options, stop: threading.Event, say: Say) -> None:
@@ -155,7 +155,7 @@ class Demo:
         if not again:
             self._publish(self._wait(model))
         self.documents = read_documents(self.settings.kafka)
-        self.alerts = AlertFeed(self.settings.kafka)
+        self.alerts = Desk(self.settings.kafka, language())
         self._opened.append(self.alerts.close)
         self.watch = Watch(self.settings, self.documents)
         self._opened.append(self.watch.stop)

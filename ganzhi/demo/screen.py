@@ -10,13 +10,14 @@ from typing import Final
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from ganzhi.alert_feed import Alert, AlertFeed
 from ganzhi.cli.alerts import STYLES, amount, money
 from ganzhi.cli.texts import text
 from ganzhi.demo import plan
 from ganzhi.demo.layout import zone_index
 from ganzhi.demo.run import Demo
 from ganzhi.demo.world import ZONE
+from sinks.desk.desk import Desk
+from sinks.desk.projection import Alert
 
 RATE_OVER_S: Final = 5.0
 """Rates are means of so many seconds."""
@@ -125,7 +126,7 @@ def day_name(time: dt.datetime) -> str:
     return text("weekdays").split()[time.weekday()]
 
 
-def alert_line(alert: Alert, feed: AlertFeed, width: int) -> Text:
+def alert_line(alert: Alert, feed: Desk, width: int) -> Text:
     """An alert in one line: since when, where, what, wasted, cost."""
     site, rule, subject, _ = alert.key
     wasted = 14 if width >= 100 else 12

@@ -188,6 +188,11 @@ PLANS: Final = {
             until_ts time until_ms
             assignee text
             comment text
+            reason name
+            matcher text
+            hours text
+            refers text
+            seen Int64
         """ + _EVENT),
         ("site", "rule", "subject", "episode", "offset"), _OF_LOG, ("known_at", "known_at"),
     ),
