@@ -45,6 +45,10 @@ CONTRACTS: Final = (
     "rejected_rows",
     "task_position",
     "snapshot_head",
+    "notice",
+    "notice_message",
+    "notice_delivery",
+    "notifier_position",
 )
 
 

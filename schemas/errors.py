@@ -22,7 +22,8 @@
     ├─ ActionError             what a person wants to do about an alert cannot be done
     ├─ SinkError
     │  ├─ ClickHouseUnavailable  nobody answers, or the server says to come back later
-    │  └─ ClickHouseRefused    the server refused a statement (its code)
+    │  ├─ ClickHouseRefused    the server refused a statement (its code)
+    │  └─ ChannelError         a channel of the notifier cannot be used as it is set up
     └─ ReplayError
        ├─ HistoryIncomplete    part of the log, or a document it names, is missing
        └─ Difference           a replay does not give what was published
@@ -250,6 +251,12 @@ class ClickHouseRefused(SinkError):
     def __init__(self, message: str, code: int = 0) -> None:
         self.code = code
         super().__init__(message)
+
+
+class ChannelError(SinkError):
+    """A channel of the notifier cannot be used as it is set up: an address that may not be called, a wrong secret."""
+
+    exit_code = 2
 
 
 class ReplayError(GanzhiError):

@@ -8,9 +8,9 @@ print as asterisks.
 import os
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from schemas.errors import ConfigurationError
@@ -76,6 +76,42 @@ class SinkSettings(_Group):
     range_bytes_max: int = Field(default=256 << 20, ge=1 << 20)
 
 
+class ChannelSettings(_Group):
+    """One way to reach people. Addresses are secrets: a robot's key is in its address."""
+
+    kind: Literal["wecom", "dingtalk", "feishu", "email", "webhook", "apprise"]
+    url: SecretStr = Field(
+        default=SecretStr(""), description="of the robot or webhook; apprise: its URL; email: smtp(s)://"
+    )
+    secret: SecretStr = Field(
+        default=SecretStr(""), description="signs; two of a webhook, separated by a space, while it changes"
+    )
+    sender: str = Field(default="", description="email: From")
+    to: tuple[str, ...] = Field(default=(), description="email: who gets everything of this channel")
+    people: dict[str, str] = Field(
+        default_factory=dict, description="person of the model: user id, mobile or address here"
+    )
+    fallback: str = Field(default="", description="channel that gets what this one does not take")
+    per_minute: int = Field(default=0, ge=0, le=6000, description="0: what its kind allows")
+    allow_private: bool = Field(
+        default=False, description="may be in a private network or on this machine, without TLS"
+    )
+
+    @field_validator("to", mode="before")
+    @classmethod
+    def _one(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+
+class NotifySettings(_Group):
+    """Who can be reached how. Who is told what is in the model (`routes`)."""
+
+    channels: dict[str, ChannelSettings] = Field(default_factory=dict)
+    link: str = Field(default="", description="address of the console, for links in messages")
+    timeout_s: float = Field(default=10.0, gt=0, le=60)
+    give_up_s: float = Field(default=120.0, gt=0, description="a channel that takes nothing for so long is down")
+
+
 class Settings(BaseSettings):
     """All settings of a process; `load()` reads them."""
 
@@ -87,6 +123,7 @@ class Settings(BaseSettings):
     clickhouse: ClickHouseSettings = ClickHouseSettings()
     worker: WorkerSettings = WorkerSettings()
     sink: SinkSettings = SinkSettings()
+    notify: NotifySettings = NotifySettings()
 
     @classmethod
     def settings_customise_sources(

@@ -1,12 +1,15 @@
 """What must hold in single tables because of what they are about: shares, balance, meters, calendars, stations."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Final
 
-from schemas.errors import Fault
+from schemas.errors import ActionError, Fault
+from schemas.hours import Hours
+from schemas.matchers import Matcher
 from schemas.model.folder import suggestion
 from schemas.model.typed import ALWAYS, OPEN, Model, Rows, overlaps
+from schemas.rules.format import parse_duration
 from schemas.units import MEDIA, UNITS, text_of
 
 DAY_S: Final = 86_400
@@ -21,6 +24,8 @@ def check_sense(model: Model) -> Iterator[Fault]:
     yield from _meters(model)
     yield from _stations(model)
     yield from _tariffs(model)
+    yield from _rosters(model.rows("rosters"))
+    yield from _routes(model)
 
 
 def _sites(model: Model) -> Iterator[Fault]:
@@ -128,3 +133,47 @@ def _tariffs(model: Model) -> Iterator[Fault]:
             demand = table == "tariffs" and rows.columns["component"][row] == "demand"
             if medium and unit and not demand and UNITS[unit].dimension not in MEDIA[medium].dimensions:
                 yield rows.fault(row, f"{medium} is not counted in {unit}; {MEDIA[medium].price_unit} is usual")
+
+
+def _readable(rows: Rows, row: int, column: str, read: Callable[[str], object]) -> Iterator[Fault]:
+    text = rows.columns[column][row]
+    try:
+        read(str(text or ""))
+    except (ActionError, ValueError) as error:
+        yield rows.fault(row, f"{column}: {error}")
+
+
+def _rosters(rosters: Rows) -> Iterator[Fault]:
+    for row in range(len(rosters)):
+        yield from _readable(rosters, row, "hours", Hours.parse)
+
+
+def _routes(model: Model) -> Iterator[Fault]:
+    routes = model.rows("routes")
+    who = {*model.rows("rosters").texts("id"), *model.rows("people").texts("id")}
+    for row in range(len(routes)):
+        yield from _readable(routes, row, "matcher", Matcher.parse)
+        yield from _readable(routes, row, "hours", Hours.parse)
+        for column in ("wait", "every", "confirm_after"):
+            yield from _readable(routes, row, column, parse_duration)
+        escalate = routes.columns["escalate"][row]
+        targets = [str(one) for one in _listed(routes.columns["send_to"][row])]
+        for step in _listed(escalate):
+            after, arrow, target = str(step).partition(">")
+            targets.append(target)
+            try:
+                known = parse_duration(after) > 0 and arrow and target
+            except ValueError:
+                known = False
+            if not known:
+                yield routes.fault(row, f"escalate: {step!r} is no step; write 15m>channel or 15m>channel@roster")
+        for target in targets:
+            _, at, named = target.partition("@")
+            if at and named not in who:
+                yield routes.fault(row, f"{target!r} names {named!r}, no roster and no person{suggestion(named, who)}")
+        if (routes.columns["below_yuan"][row] is None) != (routes.columns["list_at"][row] is None):
+            yield routes.fault(row, "below_yuan and list_at belong together: what is not told at once is in the list")
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else []

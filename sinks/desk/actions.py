@@ -30,11 +30,11 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from schemas import codec
 from schemas.errors import ActionError, KafkaUnavailable, LogError
+from schemas.hours import Hours
 from schemas.kafka import client_config
+from schemas.matchers import Matcher
 from schemas.settings import KafkaSettings
 from schemas.topics import ALERT_ACTIONS, topic_name
-from sinks.desk.hours import Hours
-from sinks.desk.matchers import Matcher
 
 Key: TypeAlias = tuple[str, str, str, int]
 """Site, rule, subject, episode."""

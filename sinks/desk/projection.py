@@ -19,9 +19,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from schemas.errors import ActionError
+from schemas.hours import Hours
+from schemas.matchers import Labels, Matcher
 from sinks.desk.actions import OF_ALERT, OF_MATCHER, Action, Key, check
-from sinks.desk.hours import Hours
-from sinks.desk.matchers import Labels, Matcher
 from sinks.desk.sites import Site
 
 OPEN: Final = ("firing", "acknowledged", "in_progress", "reopened")

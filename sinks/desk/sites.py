@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Final, Literal
 
 from schemas.codec import Json
+from schemas.matchers import Labels
 from schemas.model.document import Document
 from schemas.prices import Prices, wasted_unit
-from sinks.desk.matchers import Labels
 
 Language = Literal["zh", "en"]
 Row = Mapping[str, Json]

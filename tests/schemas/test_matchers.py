@@ -6,8 +6,8 @@ import zoneinfo
 import pytest
 
 from schemas.errors import ActionError
-from sinks.desk.hours import Hours
-from sinks.desk.matchers import Matcher
+from schemas.hours import Hours
+from schemas.matchers import Matcher
 
 LABELS = {
     "rule": frozenset({"LightsInEmptyRoom"}),
