@@ -5,12 +5,12 @@ in the order of the log; what it emits depends on the log, the documents that th
 on nothing else: not on how the log is cut into slabs, not on the clock of the machine.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from processors import vehicles, waste
-from processors.events import Pseudo
+from processors.events import Feed, Pseudo
 from processors.kernels.rows import Longs
 from processors.kernels.step import GENERATED, INSTANCE_ROWS, PART_ROWS, READING_ROWS, move_clock, resolve, step
 from processors.layout import GAUGE, OUTAGE_MS, Layout, build
@@ -131,6 +131,71 @@ class Processor:
             self.position = int(slab.offsets[at - 1]) + 1
         if last == len(slab):
             self.position = slab.end
+
+    def adopt(self, documents: Mapping[str, Document], at_ms: int = 0) -> None:
+        """Puts documents into force for all sites at once, without records of a log: how a what-if begins and ends.
+
+        Alerts and episodes of rules that are gone end as they do under a new document; without any rule, all of them
+        end, with what they have wasted up to now.
+
+        Args:
+            documents: by site id; sites that are not there are gone.
+            at_ms: `known_at` of the rows.
+
+        Raises:
+            ContractError: a document is not what `apply` writes.
+            ModelError: rules that `check` would have refused.
+        """
+        layout = build(self.topic, dict(documents), dict.fromkeys(documents, 1))
+        self._replace(Slab.of_columns(self.topic, self.partition, [self.position], [at_ms], [None], [None]), 0, layout)
+
+    def feed(self, readings: Feed, first: int = 0, stop: int | None = None) -> None:
+        """Applies readings in their order, the clock of each being its own time: history by the time of its events.
+
+        Readings of one time come together, as if one message had brought them. What a log would say of them (gateway,
+        time of arrival) plays no part, so nothing is rejected.
+
+        Args:
+            readings: sorted by time.
+            first: the first one to apply.
+            stop: after the last one; None: all. Neither may part readings of one time.
+        """
+        times = readings.times_ms[first : len(readings.times_ms) if stop is None else stop]
+        starts = first + np.flatnonzero(np.r_[True, times[1:] != times[:-1]]) if len(times) else np.zeros(0, np.int64)
+        ends = np.r_[starts[1:], first + len(times)]
+        c = self._columns
+        at = 0
+        while at < len(starts):
+            room = np.searchsorted(ends, starts[at] + len(c.times), side="right")
+            until = min(int(room), at + len(c.messages))
+            assert until > at, "more readings of one time than the buffer has room for"
+            low, high, count = int(starts[at]), int(ends[until - 1]), until - at
+            messages = c.messages[:count]
+            messages[:] = 0
+            messages[:, M.RECORD] = np.arange(count)
+            messages[:, M.STATUS] = Status.OK
+            messages[:, M.FIRST] = starts[at:until] - low
+            messages[:, M.COUNT] = ends[at:until] - starts[at:until]
+            self._gateways[:count] = GENERATED
+            part = slice(low, high)
+            self._rows[: high - low] = readings.rows[part]
+            c.points[: high - low] = readings.numbers[part]
+            c.times[: high - low] = readings.times_ms[part]
+            c.values[: high - low] = readings.values[part]
+            c.qualities[: high - low] = readings.qualities[part]
+            nothing: list[bytes | None] = [None] * count
+            offsets = np.arange(self.position, self.position + count)
+            slab = Slab.of_columns(
+                self.topic, self.partition, offsets, readings.times_ms[starts[at:until]], nothing, nothing
+            )
+            self._step(slab, count, readings.spans_ms[part])
+            self.position += count
+            at = until
+
+    def wait(self, clock_ms: int) -> None:
+        """Time passes up to `clock_ms`, and nothing is read: what is due by then happens."""
+        slab = Slab.of_columns(self.topic, self.partition, [self.position], [clock_ms], [None], [None])
+        self._time(slab, 0, clock_ms)
 
     def restore(self, layout: Layout, state: StateArrays) -> None:
         """Puts a validated state in the place of the empty one (see `snapshot.load`)."""

@@ -5,6 +5,7 @@ import functools
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from processors.layout import Layout
 from schemas.decode import TIME_MAX
@@ -23,6 +24,27 @@ class Pseudo(NamedTuple):
     value: int
     span_ms: int
     """length of a delta; 0: by the model"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Feed:
+    """Readings that know their rows, for `Processor.feed`; columns of one length.
+
+    Attributes:
+        rows: of the layout.
+        numbers: of the points.
+        times_ms: UTC.
+        values: in the points' smallest units.
+        qualities: 0 is good.
+        spans_ms: length of a delta; 0: by the model.
+    """
+
+    rows: NDArray[np.int32]
+    numbers: NDArray[np.int32]
+    times_ms: NDArray[np.int64]
+    values: NDArray[np.int64]
+    qualities: NDArray[np.int8]
+    spans_ms: NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True)

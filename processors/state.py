@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from schemas.rules.program import STACK_MAX
 
-ENGINE: Final = 1
+ENGINE: Final = 2
 """Number of what `advance` computes; it changes when any output of any log would."""
 
 NEVER: Final = -(1 << 62)
@@ -66,6 +66,7 @@ PART: Final = np.dtype(
         ("live_from", "i8"),  # nothing before this counts
         ("end", "i8"),  # end of the episode, NEVER while it is open
         ("amount", "i8"),  # gauges: value x ms; else quantity
+        ("before_ms", "i8"),  # since its point's last reading it counted for so long, before the condition paused
         ("episode", "i4"),
         (
             "open",
@@ -167,6 +168,7 @@ class PartRow(Protocol):
     live_from: int
     end: int
     amount: int
+    before_ms: int
     episode: int
     open: int
 

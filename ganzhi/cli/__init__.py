@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "alerts": "ganzhi.cli.alerts",
     "rejected": "ganzhi.cli.rejected",
     "sql": "ganzhi.cli.sql",
+    "rules": "ganzhi.cli.rules",
     "replay": "ganzhi.cli.replay",
     "bench": "ganzhi.cli.bench",
     "doctor": "ganzhi.cli.doctor",

@@ -147,7 +147,7 @@ def _firing(
             waste.stop(i.false_since, rule, lists, meta, points, parts)
     elif i.false_since != NEVER:
         i.false_since = NEVER
-        waste.resume(at, rule, lists, parts)
+        waste.resume(at, rule, lists, meta, points, parts)
 
 
 @kernel

@@ -62,6 +62,7 @@ def begin(
         x.end = NEVER
         x.episode = episode
         x.amount = 0
+        x.before_ms = 0
         if meta[lists[k, 1]].kind >= GAUGE and p.clock > start:
             x.amount = p.last * (p.clock - max(start, p.since))
 
@@ -87,12 +88,21 @@ def stop(end: int, rule: RuleRow, lists: Longs, meta: Records, points: Records, 
 
 
 @kernel
-def resume(start: int, rule: RuleRow, lists: Longs, parts: Records) -> None:
-    """The condition came back before the alert was resolved: the episode goes on, the time between does not count."""
+def resume(start: int, rule: RuleRow, lists: Longs, meta: Records, points: Records, parts: Records) -> None:
+    """The condition came back before the alert was resolved: the episode goes on, the time between does not count.
+
+    What the point used before the pause and since its last reading is known with its next one (`usage`).
+    """
     for k in range(rule.parts, rule.parts_end):
         x = parts[lists[k, 0]]
         if x.open == CLOSED:
             continue
+        clock = points[lists[k, 1]].clock
+        held = x.end
+        if meta[lists[k, 1]].kind >= GAUGE:
+            held = min(held, clock + meta[lists[k, 1]].hold_ms)
+        if clock != NEVER and held > max(clock, x.live_from):
+            x.before_ms += held - max(clock, x.live_from)
         x.open = COUNTING
         x.end = NEVER
         x.live_from = start
@@ -153,6 +163,9 @@ def usage(
         instance = lists[k, 1]
         if x.open == CLOSED:
             continue
+        if x.before_ms > 0:
+            _count(x, start, start + x.before_ms, start, end, used, gauge)
+            x.before_ms = 0
         low = max(start, x.live_from)
         high = held if x.end == NEVER else min(held, x.end)
         if high > low:

@@ -9,15 +9,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.encode import READINGS_MAX
+from schemas.encode import READINGS_MAX, Mode
 from schemas.errors import ConfigurationError
 from schemas.model.document import LIMITS
 from streams.sources import tokens
-from streams.sources.batching import BatchWriter
 from streams.sources.catalog import Catalog
 from streams.sources.csv_events import EventReader, SiteEvent
 from streams.sources.csv_readings import Fault, LongReader, Readings, Source, WideReader
@@ -29,6 +29,28 @@ from streams.sources.times import to_ms
 Progress = Callable[[str, int, int], None]
 """Is told what is done (reading, sending), how much of it and of how much."""
 _SEND_AT_ONCE = 100 * READINGS_MAX
+
+
+class Writer(Protocol):
+    """Takes what was read; `BatchWriter` sends it."""
+
+    def send(
+        self,
+        site: str,
+        gateway: str,
+        mode: Mode,
+        times_ms: NDArray[np.int64],
+        points: NDArray[np.int32],
+        values: NDArray[np.int64],
+        qualities: NDArray[np.int8],
+    ) -> None:
+        """Takes readings of one gateway."""
+
+    def event(self, topic: str, site: str, contract: str, value: Mapping[str, object]) -> None:
+        """Takes an event."""
+
+    def flush(self) -> None:
+        """Waits until all of it is where it belongs."""
 
 
 def _silent(_what: str, _done: int, _total: int) -> None:
@@ -126,7 +148,7 @@ class CsvImport:
         self.result.empty = self._readings.empty
         self.result.rejected = self._rejects.count
 
-    def send(self, writer: BatchWriter) -> Imported:
+    def send(self, writer: "Writer") -> Imported:
         """Sends what was read and waits until the broker has all of it."""
         columns = sorted(self._readings.columns.items())
         total = sum(part.size for _, own in columns for part in own.times_ms) + len(self._events)

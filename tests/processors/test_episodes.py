@@ -273,3 +273,13 @@ def test_a_point_that_a_rule_no_longer_names_ends_its_part() -> None:
     finals = [(row["point"], row["known_at"]) for row in rows["episodes"] if row["final"]]
     assert finals == [(METER, T0 + 40 * MIN), (LIGHT, T0 + 52 * MIN), (SECOND, T0 + 52 * MIN)]
     assert sum(row["quantity"] for row in rows["episodes"] if row["point"] == LIGHT) == 400
+
+
+def test_a_pause_between_two_readings_takes_away_only_itself() -> None:
+    """Somebody looks in for a minute between two readings: light counts 29 of 30 minutes, the meter 1400 of 1500 Wh."""
+    rows = [*base(60), *always(60, 3, LIGHT, 60_000), (0, PEOPLE, 0), (31, PEOPLE, 1), (32, PEOPLE, 0), (45, PEOPLE, 1)]
+    rows = [row for row in rows if row[1] != METER]
+    rows += [(0, METER, 0), (15, METER, 0), (30, METER, 0), (45, METER, 1500), (60, METER, 1500)]
+    _, found = history(site("light", "meter"), rows, 61)
+    used = {number: sum(row["quantity"] for row in found["episodes"] if row["point"] == number) for number in (1, 3)}
+    assert used == {LIGHT: 44, METER: 1400}

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.advance import Processor
-from processors.state import LATE, READINGS, REJECTS, REPEATS
+from processors.state import ENGINE, LATE, READINGS, REJECTS, REPEATS
 from schemas import codec, topics
 from schemas.decode import TIME_MAX
 from schemas.encode_rows import text, varint
@@ -267,7 +267,13 @@ def test_other_engines_stop_the_task_where_they_begin() -> None:
         return codec.write("engine_record", {"sequence": 1, "engine": engine, "key_id": "", "signature": b""})
 
     log = records(
-        [(T0, config(DOC)), (T0, record(1)), (T0, batch([(1, T0, 5)])), (T0, record(2)), (T0, batch([(1, T0, 6)]))]
+        [
+            (T0, config(DOC)),
+            (T0, record(ENGINE)),
+            (T0, batch([(1, T0, 5)])),
+            (T0, record(ENGINE + 1)),
+            (T0, batch([(1, T0, 6)])),
+        ]
     )
     processor = Processor(topics.METER_READINGS, 0, library(DOC).__getitem__)
     for _ in range(2):

@@ -10,7 +10,7 @@ import pytest
 
 from processors import snapshot
 from processors.advance import Processor
-from processors.state import INSTANCE, PART, POINT, SCALARS, TIMERS
+from processors.state import ENGINE, INSTANCE, PART, POINT, SCALARS, TIMERS
 from schemas import topics
 from schemas.errors import ContractError
 from tests.processors.logs import DOCUMENTS, eventful
@@ -88,7 +88,7 @@ def arrays(raw: bytes) -> tuple[bytes, dict[str, Any]]:
 
 
 HEADERS: dict[str, dict[str, Any]] = {
-    "another engine": {"engine": 2},
+    "another engine": {"engine": ENGINE + 1},
     "sites that are a list": {"sites": ["s1"]},
     "sites that are a text": {"sites": {"s1": "x"}},
     "a hash that is none": {"sites": {"s1": [1, "zz"]}},

@@ -1,0 +1,244 @@
+"""What a rule set is tried on: the model and the readings of a running stack, or of files without any stack."""
+
+import datetime as dt
+import zoneinfo
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from replay.backtest import WARM_UP_MS, Sources, Span, on_trial, whole_span
+from replay.log import History
+from replay.readings import ALL_FROM_MS, ALL_TO_MS, Readings, Watch, gather
+from schemas.codec import Json
+from schemas.encode import Mode
+from schemas.errors import ConfigurationError, Fault, ModelError
+from schemas.model.build import Deployment, build_documents
+from schemas.model.check import check_folder
+from schemas.model.document import Document
+from schemas.rules.pack import Lines, built_in_packs, check_packs, read_built_in, read_pack
+from schemas.topics import INPUTS, METER_READINGS
+from streams.sources import mapping
+from streams.sources.catalog import Catalog
+from streams.sources.csv_files import CsvImport
+from streams.sources.rejects import Rejects
+
+DAY_MS: Final = 86_400_000
+Packs = tuple[list[dict[str, Json]], list[Lines]]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Documents and readings, and the span that is asked for.
+
+    Attributes:
+        documents: by site, as published or as the folder says; not yet on trial.
+        sources: readings by topic and site.
+        span: UTC.
+        rejected: rows of files that could not be used.
+    """
+
+    documents: Mapping[str, Document]
+    sources: Sources
+    span: Span
+    rejected: int = 0
+
+    def with_rules(self, packs: Packs | None) -> dict[str, Document]:
+        """The documents with other rules.
+
+        Args:
+            packs: None: the rules in force.
+
+        Raises:
+            ModelError: the packs do not fit the model.
+        """
+        if packs is None:
+            return {site: on_trial(document) for site, document in self.documents.items()}
+        faults = [fault for document in self.documents.values() for fault in check_packs(*packs, document)]
+        if faults:
+            raise ModelError(sorted(set(faults), key=lambda fault: (fault.file, fault.line)))
+        return {site: on_trial(document, packs[0]) for site, document in self.documents.items()}
+
+
+def read_rules(names: Sequence[str]) -> Packs:
+    """Packs by their names: `builtin/lighting`, `lighting`, a file, or a folder of files.
+
+    Raises:
+        ModelError: there is no such pack, or it is not YAML.
+    """
+    packs: list[dict[str, Json]] = []
+    lines: list[Lines] = []
+    for name in names:
+        path = Path(name)
+        built_in = name if name.startswith("builtin/") else f"builtin/{name}"
+        if path.is_dir():
+            found = [read_pack(file) for file in sorted((*path.glob("*.yaml"), *path.glob("*.yml")))]
+            if not found:
+                raise ModelError([Fault(name, 0, "holds no pack: no file *.yaml")])
+        elif path.is_file():
+            found = [read_pack(path)]
+        elif built_in in built_in_packs():
+            found = [read_built_in(built_in)]
+        else:
+            known = ", ".join(built_in_packs())
+            raise ModelError([Fault(name, 0, f"there is no such file, and no pack of that name; known are {known}")])
+        packs += [pack for pack, _ in found]
+        lines += [line for _, line in found]
+    return packs, lines
+
+
+def of_stack(
+    history: History,
+    published: Mapping[str, Document],
+    sites: Sequence[str],
+    since: str | None,
+    until: str | None,
+    watch: Watch,
+) -> Trial:
+    """What a running stack holds.
+
+    Args:
+        history: its log.
+        published: its documents.
+        sites: which of them; none: all.
+        since: local time at which the span begins; None: with the first reading.
+        until: local time at which it ends; None: after the last reading.
+        watch: is told how far it is.
+
+    Raises:
+        ConfigurationError: a site or a time is none.
+        ReplayError: the history is incomplete, or empty.
+    """
+    documents = _chosen(published, sites)
+    from_ms, to_ms = _bounds(documents, since, until)
+    first_ms = ALL_FROM_MS if from_ms is None else from_ms - WARM_UP_MS
+    last_ms = ALL_TO_MS if to_ms is None else to_ms
+    sources = {topic: gather(history, documents, topic, first_ms, last_ms, watch) for topic in INPUTS}
+    return Trial(documents, sources, _span(sources, from_ms, to_ms))
+
+
+def of_files(
+    folder: Path,
+    files: Sequence[Path],
+    mapping_file: Path,
+    sites: Sequence[str],
+    since: str | None,
+    until: str | None,
+    report: Callable[[str], None],
+) -> Trial:
+    """A model folder and CSV files: no stack is needed, and none is asked.
+
+    Args:
+        folder: site model.
+        files: CSV files, or folders that the mapping looks through.
+        mapping_file: what their columns mean, as for `ganzhi import csv`.
+        sites: which sites; none: all.
+        since: see `of_stack`.
+        until: see `of_stack`.
+        report: is told of rows that cannot be used.
+
+    Raises:
+        ModelError: the model has a fault.
+        ConfigurationError: files or mapping cannot be used.
+        ReplayError: the files hold no reading.
+    """
+    model, faults = check_folder(folder)
+    if faults:
+        raise ModelError(faults)
+    names = model.rows("sites").texts("id")
+    documents = build_documents(model, Deployment({site: index for index, site in enumerate(names)}, {}, {}, {}))
+    kept = _Kept()
+    with Rejects(None) as rejects:
+        work = CsvImport(mapping.load(mapping_file), Catalog(documents), rejects)
+        work.read(files)
+        work.send(kept)
+        for reject in rejects.first:
+            report(str(reject))
+        count = rejects.count
+    if kept.events:
+        report(f"{kept.events:,} events of waste and vehicles are left out: without a stack only readings are tried")
+    chosen = _chosen(documents, sites)
+    from_ms, to_ms = _bounds(chosen, since, until)
+    readings = {site: Readings.of(parts) for site, parts in kept.parts.items() if site in chosen}
+    sources = {METER_READINGS: readings}
+    return Trial(chosen, sources, _span(sources, from_ms, to_ms), count)
+
+
+class _Kept:
+    """Takes what an import would send."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, list[tuple[NDArray[np.integer[Any]], ...]]] = {}
+        self.events = 0
+
+    def send(
+        self,
+        site: str,
+        gateway: str,
+        mode: Mode,
+        times_ms: NDArray[np.int64],
+        points: NDArray[np.int32],
+        values: NDArray[np.int64],
+        qualities: NDArray[np.int8],
+    ) -> None:
+        """Keeps readings."""
+        del gateway, mode
+        spans = np.zeros(len(times_ms), np.int64)
+        self.parts.setdefault(site, []).append((points, times_ms, values, qualities, spans))
+
+    def event(self, topic: str, site: str, contract: str, value: Mapping[str, object]) -> None:
+        """Counts events."""
+        del topic, site, contract, value
+        self.events += 1
+
+    def flush(self) -> None:
+        """Nothing is under way."""
+
+
+def _chosen(documents: Mapping[str, Document], sites: Sequence[str]) -> dict[str, Document]:
+    unknown = sorted(set(sites) - set(documents))
+    if unknown or not documents:
+        known = ", ".join(sorted(documents)) or "none"
+        raise ConfigurationError(f"unknown site {', '.join(unknown) or '-'}; published are: {known}")
+    return {site: document for site, document in sorted(documents.items()) if not sites or site in sites}
+
+
+def _bounds(documents: Mapping[str, Document], since: str | None, until: str | None) -> tuple[int | None, int | None]:
+    zones = {str((document.table("sites").get("time_zone") or ["UTC"])[0]) for document in documents.values()}
+    zone = zones.pop() if len(zones) == 1 else "UTC"
+    from_ms, to_ms = (None if text is None else instant(text, zone) for text in (since, until))
+    if from_ms is not None and to_ms is not None and from_ms >= to_ms:
+        raise ConfigurationError(f"--from {since} is not before --to {until}")
+    return from_ms, to_ms
+
+
+def _span(sources: Sources, from_ms: int | None, to_ms: int | None) -> Span:
+    whole = whole_span(sources)
+    span = Span(whole.from_ms if from_ms is None else from_ms, whole.to_ms if to_ms is None else to_ms)
+    if span.from_ms >= span.to_ms:
+        raise ConfigurationError(f"the readings end at {iso(whole.to_ms)}, and begin at {iso(whole.from_ms)}")
+    return span
+
+
+def instant(text: str, zone: str) -> int:
+    """UTC milliseconds of a date or time; one without an offset is local time of the zone.
+
+    Raises:
+        ConfigurationError: it is neither.
+    """
+    try:
+        when = dt.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{text!r} is no time; write 2026-03-01 or 2026-03-01T08:00") from error
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=zoneinfo.ZoneInfo(zone))
+    return round(when.timestamp() * 1000)
+
+
+def iso(time_ms: int) -> str:
+    """A time as programs read it, UTC."""
+    when = dt.datetime.fromtimestamp(time_ms / 1000, dt.UTC)
+    return when.strftime("%Y-%m-%dT%H:%M:%S") + (f".{time_ms % 1000:03d}" if time_ms % 1000 else "") + "Z"
