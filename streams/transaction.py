@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
@@ -74,6 +74,24 @@ def oldest_call() -> int:
     return min(_calls.copy().values(), default=0)
 
 
+class Message(NamedTuple):
+    """A message to send.
+
+    Attributes:
+        topic: as the broker names it.
+        partition: of it.
+        key: None: none.
+        value: its bytes; None: null.
+        headers: name and bytes.
+    """
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, str | bytes | None]] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Commit:
     """What one transaction holds.
@@ -89,36 +107,30 @@ class Commit:
     offset: int
 
 
-class TaskProducer:
-    """The transactional producer of one task. Used by one thread; making it fences whoever had the task.
+class TransactionalProducer:
+    """Transactions of messages and of a group's offsets. Used by one thread; making it fences whoever has its id.
 
     Args:
         kafka: where the log is.
-        topic: input topic, without prefix.
-        partition: of the input topic, and of everything that is written.
-        membership: group metadata of the assignment (`schemas.kafka.group_metadata`).
+        name: for messages to people.
+        transactional_id: without the prefix; one owner at a time has it.
         give_up: set by another thread to end waiting and retries.
 
     Raises:
-        Fenced: another process opened the task at the same moment.
+        Fenced: another process took the id at the same moment.
         KafkaUnavailable: given up before the broker answered.
         LogError: the broker refuses the transactional id.
     """
 
-    def __init__(
-        self, kafka: KafkaSettings, topic: str, partition: int, membership: bytes, give_up: threading.Event
-    ) -> None:
+    def __init__(self, kafka: KafkaSettings, name: str, transactional_id: str, give_up: threading.Event) -> None:
         self._kafka = kafka
-        self._membership = membership
-        self._partition = partition
         self._give_up = give_up
-        self._name = f"{topic}/{partition}"
-        self._input = topic_name(kafka, topic)
+        self._name = name
         self._warned_s = 0.0
         self._open = False
         config = client_config(
             kafka,
-            transactional_id=group_name(kafka, f"ganzhi-{topic}-{partition}"),
+            transactional_id=group_name(kafka, transactional_id),
             transaction_timeout_ms=int(TRANSACTION_S_MAX * 1000),
             message_max_bytes=MESSAGE_BYTES_MAX,
             compression_type="lz4",
@@ -134,18 +146,23 @@ class TaskProducer:
         except KafkaException as error:
             raise self._translated(error.args[0]) from error
 
-    def commit(self, commit: Commit) -> None:
+    def send(self, messages: Sequence[Message], offsets: Sequence[TopicPartition], membership: bytes) -> None:
         """Sends a transaction until it is committed; aborts and sends the same again as long as that can help.
 
+        Args:
+            messages: in the order in which each partition is to have them.
+            offsets: of the next input messages, for the group.
+            membership: group metadata of the assignment (`schemas.kafka.group_metadata`).
+
         Raises:
-            Fenced: the task is somebody else's, or its state here cannot be saved: forget it and open it again.
+            Fenced: the partitions are somebody else's, or the state here cannot be saved: forget it and open it again.
             KafkaUnavailable: given up; whether it was committed is not known.
             LogError: the broker refuses what is sent.
         """
         pause_s = 0.05
         while True:
             try:
-                return self._send(commit)
+                return self._send(messages, offsets, membership)
             except KafkaException as error:
                 fault = error.args[0]
                 if fault.code() in (*_FENCES, *_REFUSALS) or not fault.txn_requires_abort():
@@ -165,21 +182,22 @@ class TaskProducer:
             self._producer.purge()
             del self._producer
 
-    def _send(self, commit: Commit) -> None:
+    def _send(self, messages: Sequence[Message], offsets: Sequence[TopicPartition], membership: bytes) -> None:
         self._producer.begin_transaction()
         self._open = True
-        for output in commit.outputs:
-            self._produce(topic_name(self._kafka, output.topic), output.value, None)
-        self._produce(topic_name(self._kafka, TASKS), commit.position, self._name.encode())
-        offsets = [TopicPartition(self._input, self._partition, commit.offset)]
-        self._finish("offsets", lambda s: self._producer.send_offsets_to_transaction(offsets, self._membership, s))
+        for message in messages:
+            self._produce(message)
+        wanted = list(offsets)
+        self._finish("offsets", lambda s: self._producer.send_offsets_to_transaction(wanted, membership, s))
         self._finish("commit", self._producer.commit_transaction)
         self._open = False
 
-    def _produce(self, topic: str, value: bytes, key: bytes | None) -> None:
+    def _produce(self, message: Message) -> None:
         while True:
             try:
-                return self._producer.produce(topic, value, key, self._partition)
+                return self._producer.produce(
+                    message.topic, message.value, message.key, message.partition, headers=message.headers
+                )
             except BufferError:
                 self._producer.poll(0.1)
                 if self._give_up.is_set():
@@ -218,3 +236,47 @@ class TaskProducer:
         if now_s - self._warned_s >= _WARN_S:
             self._warned_s = now_s
             _log.warning("%s: %s", self._name, text)
+
+
+class TaskProducer:
+    """The transactional producer of one task. Used by one thread; making it fences whoever had the task.
+
+    Args:
+        kafka: where the log is.
+        topic: input topic, without prefix.
+        partition: of the input topic, and of everything that is written.
+        membership: group metadata of the assignment (`schemas.kafka.group_metadata`).
+        give_up: set by another thread to end waiting and retries.
+
+    Raises:
+        Fenced: another process opened the task at the same moment.
+        KafkaUnavailable: given up before the broker answered.
+        LogError: the broker refuses the transactional id.
+    """
+
+    def __init__(
+        self, kafka: KafkaSettings, topic: str, partition: int, membership: bytes, give_up: threading.Event
+    ) -> None:
+        self._kafka = kafka
+        self._membership = membership
+        self._partition = partition
+        self._name = f"{topic}/{partition}"
+        self._input = topic_name(kafka, topic)
+        self._producer = TransactionalProducer(kafka, self._name, f"ganzhi-{topic}-{partition}", give_up)
+
+    def commit(self, commit: Commit) -> None:
+        """Sends a transaction until it is committed.
+
+        Raises:
+            Fenced: the task is somebody else's, or its state here cannot be saved: forget it and open it again.
+            KafkaUnavailable: given up; whether it was committed is not known.
+            LogError: the broker refuses what is sent.
+        """
+        kafka, partition = self._kafka, self._partition
+        messages = [Message(topic_name(kafka, one.topic), partition, None, one.value) for one in commit.outputs]
+        messages.append(Message(topic_name(kafka, TASKS), partition, self._name.encode(), commit.position))
+        self._producer.send(messages, [TopicPartition(self._input, partition, commit.offset)], self._membership)
+
+    def close(self) -> None:
+        """Aborts what is open, as far as the broker answers, and lets the connections go."""
+        self._producer.close()
