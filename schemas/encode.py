@@ -167,3 +167,107 @@ def encode_batch(
     if not 0 < np.size(times_ms) <= READINGS_MAX:
         raise DecodeError(f"a batch has 1 to {READINGS_MAX} readings, this one {np.size(times_ms)}")
     return encode_batches(site, gateway, mode, times_ms, points, values, qualities)[0]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _encode_groups(
+    prefixes: NDArray[np.uint8],
+    bounds: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    firsts: NDArray[np.int64],
+    order: NDArray[np.int64],
+    times_ms: NDArray[np.int64],
+    points: NDArray[np.int32],
+    values: NDArray[np.int64],
+    qualities: NDArray[np.int8],
+    cut: int,
+    out: NDArray[np.uint8],
+    ends: NDArray[np.int64],
+    owners: NDArray[np.int64],
+) -> int:
+    at = 0
+    message = 0
+    for index in range(groups.size):
+        group = groups[index]
+        first = firsts[index]
+        while first < firsts[index + 1]:
+            end = min(first + cut, firsts[index + 1])
+            for place in range(bounds[group], bounds[group + 1]):
+                out[at] = prefixes[place]
+                at += 1
+            base_ms = times_ms[order[first]]
+            at = _put_long(base_ms, out, at)
+            at = _put_long(np.int64(end - first), out, at)
+            for place in range(first, end):
+                row = order[place]
+                at = _put_long(np.int64(points[row]), out, at)
+                at = _put_long(times_ms[row] - base_ms, out, at)
+                at = _put_long(values[row], out, at)
+                out[at] = np.uint8(qualities[row] << 1)
+                at += 1
+            out[at] = 0
+            at += 1
+            ends[message] = at
+            owners[message] = group
+            message += 1
+            first = end
+    return message
+
+
+class GroupEncoder:
+    """Encodes the readings of many gateways at once: no Python per reading or gateway, only per message.
+
+    Attributes:
+        mode: of all messages.
+    """
+
+    def __init__(self, mode: Mode) -> None:
+        self.mode: Mode = mode
+        self._prefixes = np.zeros(0, np.uint8)
+        self._bounds: list[int] = [0]
+
+    def add(self, site: str, gateway: str) -> None:
+        """Adds a gateway; they are numbered from 0 in the order of the calls."""
+        self._prefixes = np.concatenate([self._prefixes, _prefix(site, gateway, self.mode)])
+        self._bounds.append(self._prefixes.size)
+
+    def encode(
+        self,
+        groups: NDArray[np.int64],
+        firsts: NDArray[np.int64],
+        order: NDArray[np.int64],
+        times_ms: NDArray[np.int64],
+        points: NDArray[np.int32],
+        values: NDArray[np.int64],
+        qualities: NDArray[np.int8],
+        readings_max: int = READINGS_MAX,
+    ) -> list[tuple[int, bytes]]:
+        """The messages with the number of their gateway.
+
+        Args:
+            groups: numbers of the gateways, in the order in which their messages are wanted.
+            firsts: int64[groups + 1], where the readings of each begin in `order`.
+            order: rows of the columns that follow.
+            times_ms: as in `encode_batches`, like those that follow.
+            points: numbers of the points in their site.
+            values: what they read.
+            qualities: indices into `QUALITIES`.
+            readings_max: where to cut.
+
+        Raises:
+            DecodeError: the columns do not fit each other or the contract.
+        """
+        times_ms, points, values, qualities = _checked(times_ms, points, values, qualities)
+        count = int((-(-np.diff(firsts) // readings_max)).sum())
+        bounds = np.array(self._bounds, np.int64)
+        longest = int(np.diff(bounds).max(initial=0)) + _BATCH_BYTES_MAX
+        out = np.empty(order.size * _READING_BYTES_MAX + count * longest, np.uint8)
+        ends, owners = np.empty(count, np.int64), np.empty(count, np.int64)
+        made = _encode_groups(
+            self._prefixes, bounds, groups, firsts, order, times_ms, points, values, qualities, readings_max, out, ends,
+            owners,
+        )  # fmt: skip
+        assert made == count
+        raw = out[: int(ends[-1]) if count else 0].tobytes()
+        starts = [0, *ends.tolist()[:-1]]
+        return [(owner, raw[a:b]) for owner, a, b in zip(owners.tolist(), starts, ends.tolist(), strict=True)]

@@ -63,6 +63,17 @@ class WorkerSettings(_Group):
     tick_interval_s: float = Field(default=1.0, gt=0)
 
 
+class BridgeSettings(_Group):
+    """How a bridge reads a foreign topic and packs what it finds."""
+
+    instance: str = Field(
+        default="", description="of two bridges with one mapping each needs its own: it names their transactions"
+    )
+    commit_interval_s: float = Field(default=1.0, gt=0, le=10, description="a reading waits at most so long for others")
+    readings_max: int = Field(default=500_000, ge=1000, le=5_000_000, description="and for at most so many")
+    session_timeout_s: float = Field(default=10.0, ge=2)
+
+
 class SinkSettings(_Group):
     """How the ClickHouse sink cuts its ranges."""
 
@@ -122,6 +133,7 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     clickhouse: ClickHouseSettings = ClickHouseSettings()
     worker: WorkerSettings = WorkerSettings()
+    bridge: BridgeSettings = BridgeSettings()
     sink: SinkSettings = SinkSettings()
     notify: NotifySettings = NotifySettings()
 

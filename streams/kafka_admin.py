@@ -83,6 +83,16 @@ def create_missing(kafka: KafkaSettings, topics: Iterable[Topic] = TOPICS) -> li
     return sorted(made)
 
 
+def partition_count(kafka: KafkaSettings, topic: str) -> int:
+    """How many partitions a topic has, by its full name; 0: it is not there.
+
+    Raises:
+        KafkaUnavailable: no broker answers.
+    """
+    known = _list_topics(_admin(kafka), kafka)
+    return len(known[topic].partitions) if topic in known else 0
+
+
 def _wait_for_leaders(admin: AdminClient, kafka: KafkaSettings, wanted: Mapping[str, int]) -> None:
     deadline_s = time.monotonic() + _REQUEST_S
     while True:

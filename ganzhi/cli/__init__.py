@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "sink": "ganzhi.cli.up",
     "import": "ganzhi.cli.data",
     "send": "ganzhi.cli.data",
+    "bridge": "ganzhi.cli.bridge",
     "alerts": "ganzhi.cli.alerts",
     "rejected": "ganzhi.cli.rejected",
     "sql": "ganzhi.cli.sql",

@@ -130,6 +130,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "first alert": ("首个告警", "first alert"),
     "open again": ("再次打开同一数据：", "Open the same data again:"),
     "then ask": ("然后在另一终端查询：", "then, in another terminal, ask:"),
+    "message": ("消息", "message"),
     "bench": ("测试项", "bench"),
     "measures": ("测量内容", "measures"),
     "promise": ("承诺", "promise"),
