@@ -8,9 +8,11 @@ on nothing else: not on how the log is cut into slabs, not on the clock of the m
 from collections.abc import Callable, Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
-from processors import vehicles, waste
+from processors import facts, vehicles, waste
 from processors.events import Feed, Pseudo
+from processors.kernels.meters import adopt_late, tell_up_to
 from processors.kernels.rows import Longs
 from processors.kernels.step import GENERATED, INSTANCE_ROWS, PART_ROWS, READING_ROWS, move_clock, resolve, step
 from processors.layout import GAUGE, OUTAGE_MS, Layout, build
@@ -30,7 +32,10 @@ from processors.state import (
     OUT_COLUMNS,
     PARTS,
     REJECTED,
+    REMOVED,
     STATE_STALE,
+    VERDICT_LATE_FACT,
+    VERDICTS,
     StateArrays,
     empty_state,
 )
@@ -224,7 +229,13 @@ class Processor:
         if count:
             resolve(slab.data, c.messages, count, c.points, self.layout.arrays, self._gateways, self._rows)
             self._step(slab, count, self._no_spans)
+            self._forget_applied()
         return int(done)
+
+    def _forget_applied(self) -> None:
+        """Drops the facts that were applied: where a call ended must not show in the state."""
+        if len(self.state.facts) and self.state.facts["done"].any():
+            self.state = facts.without_applied(self.state)
 
     def _step(self, slab: Slab, count: int, spans: Longs) -> None:
         c = self._columns
@@ -380,7 +391,9 @@ class Processor:
                 self._event(slab, record, waste.readings(codec.read("waste_event", value), self.layout))
             elif contract == "vehicle_event" and self.topic == topics.VEHICLE_EVENTS:
                 self._event(slab, record, vehicles.readings(codec.read("vehicle_event", value), self.layout))
-            elif contract in ("meter_fact", "settle_record"):
+            elif contract == "meter_fact" and self.topic == topics.METER_READINGS:
+                self._fact(slab, record, value)
+            elif contract == "settle_record":
                 codec.read(contract, value)
                 self._reject(slab, record, Reason.NOT_SUPPORTED, contract, 0, value)
             else:
@@ -474,6 +487,51 @@ class Processor:
         head = (PARTS, meta["site"], slab.offsets[record], slab.timestamps_ms[record])
         self._out[0, :11] = (*head, instance, x["episode"], meta["number"], start, max(start, end), quantity, 1)
         self.outbox.drain(self.layout, self._out[:1])
+
+    def _fact(self, slab: Slab, record: int, value: bytes) -> None:
+        """Takes in what happened to a meter: it waits for its points' clocks, or marks what it comes too late for."""
+        site = str(codec.read("meter_fact", value)["site"])
+        if site not in self.layout.documents:
+            self._reject(slab, record, self._no_site(site), "", 0, value, site)
+            return
+        try:
+            fact = facts.read(value, self.layout, self.clock_ms)
+            if facts.repeats(self.state, fact):
+                return
+        except facts.Refused as refused:
+            self._reject(slab, record, refused.reason, refused.detail, 0, value, site)
+            return
+        adopted = facts.adopted(self.state, fact)
+        self.state, late = facts.take_in(self.state, fact)
+        meta = self.layout.arrays.meta
+        for place, (row, time, level) in enumerate(late):
+            head = (VERDICTS, meta["site"][row], slab.offsets[record], slab.timestamps_ms[record])
+            self._out[place, :8] = (*head, meta["number"][row], time, level, VERDICT_LATE_FACT)
+        self.outbox.drain(self.layout, self._out[: len(late)])
+        self._context[OFFSET], self._context[KNOWN_AT] = slab.offsets[record], slab.timestamps_ms[record]
+        self._tell(adopted, [int(said["row"]) for said in fact.rows if said["kind"] == REMOVED], fact.at)
+        self._forget_applied()
+
+    def _tell(self, adopted: NDArray[np.void], removed: list[int], at: int) -> None:
+        """Applies what waits for no reading: what holds from the clock on, and meters that are gone."""
+        arrays, state = self.layout.arrays, self.state
+        adopt_late(state.points, adopted)
+        for row in removed:
+            while tell_up_to(
+                row,
+                at,
+                arrays.limits,
+                state.facts,
+                self._context,
+                state.scalars,
+                arrays.meta,
+                state.points,
+                arrays.lists,
+                state.instances,
+                state.parts,
+                self._out,
+            ):
+                self._drain(int(self._context[CURSOR]))
 
     def _event(self, slab: Slab, record: int, made: list[Pseudo] | Reason) -> None:
         """Applies an event as the readings that it stands for."""

@@ -13,7 +13,26 @@ from numpy.typing import NDArray
 
 from processors.advance import Documents, Processor
 from processors.layout import DAY_MS, GAUGE, REGISTER, build
-from processors.state import CLOSED, CLOSING, ENGINE, FIRING, INSTANCE, NEVER, PART, POINT, SCALARS, TIMERS, StateArrays
+from processors.state import (
+    CLOSED,
+    CLOSING,
+    ENGINE,
+    FACT,
+    FIRING,
+    INSTANCE,
+    NEVER,
+    PART,
+    POINT,
+    RATIO,
+    REMOVED,
+    SCALARS,
+    SCALED,
+    SEEN,
+    TIMERS,
+    TOLD,
+    WAITS,
+    StateArrays,
+)
 from schemas.canonical import STREAMS, Chain
 from schemas.errors import ContractError
 
@@ -23,6 +42,8 @@ _ARRAYS: Final[tuple[tuple[str, np.dtype[Any]], ...]] = (
     ("instances", INSTANCE),
     ("parts", PART),
     ("queue", np.dtype("<i4")),
+    ("facts", FACT),
+    ("seen", SEEN),
 )
 
 
@@ -71,6 +92,7 @@ def load(raw: bytes, topic: str, partition: int, documents: Documents) -> Proces
     arrays = layout.arrays
     _validate(state, len(arrays.meta), len(arrays.rules), len(arrays.part_row))
     _validate_points(state, arrays.meta)
+    _validate_facts(state, arrays.meta)
     processor.restore(layout, state)
     return processor
 
@@ -121,3 +143,30 @@ def _validate_points(state: StateArrays, meta: NDArray[np.void]) -> None:
     ahead_ms = (points["row_to"] - points["clock"])[read]
     if np.any((ahead_ms <= 0) | (ahead_ms > meta["grid_ms"][read])):
         raise ContractError("snapshot has a wrong interval")
+
+
+def _validate_facts(state: StateArrays, meta: NDArray[np.void]) -> None:
+    """Facts are of registers, in their order, flagged, and every multiplier is a fraction."""
+    facts, points = state.facts, state.points
+    register = meta["kind"] == REGISTER
+    if np.any(points["flags"][~register] & TOLD):
+        raise ContractError("snapshot has a fact about what is no register")
+    scaled = register & (points["flags"] & SCALED != 0)
+    numerators, denominators = points["numerator"][scaled], points["denominator"][scaled]
+    rest = points["remainder"][scaled]
+    if np.any((numerators <= 0) | (denominators <= 0) | (rest < 0) | (rest >= denominators)):
+        raise ContractError("snapshot has a wrong multiplier")
+    rows, times = facts["row"], facts["at"]
+    if len(facts) and (rows.min() < 0 or rows.max() >= len(points) or not register[rows].all()):
+        raise ContractError("snapshot has a fact of no register")
+    if np.any((np.diff(rows) < 0) | ((np.diff(rows) == 0) & (np.diff(times) < 0))):
+        raise ContractError("snapshot has facts in a wrong order")
+    if np.any((facts["kind"] < 0) | (facts["kind"] > REMOVED) | (facts["done"] != 0)):
+        raise ContractError("snapshot has a wrong fact")
+    ratio = facts["has"] & RATIO != 0
+    if np.any(ratio & ((facts["numerator"] <= 0) | (facts["denominator"] <= 0))):
+        raise ContractError("snapshot has a wrong multiplier")
+    waiting = np.zeros(len(points), bool)
+    waiting[rows] = True
+    if not np.array_equal(waiting, points["flags"] & WAITS != 0):
+        raise ContractError("snapshot has facts that nothing points to")

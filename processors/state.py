@@ -17,34 +17,101 @@ ENGINE: Final = 2
 NEVER: Final = -(1 << 62)
 FAR: Final = 1 << 62
 
-POINT: Final = np.dtype(
+_FIELDS: Final = (
+    ("clock", "i8"),  # time of the last accepted reading
+    ("last", "i8"),  # its value
+    ("total", "i8"),  # register: counted since the first reading, over rollovers and new levels
+    ("settled", "i8"),  # register: `total` at `row_from`
+    ("row_from", "i8"),  # register: end of the last ledger row
+    ("row_to", "i8"),  # end of the open interval: the next boundary of the grid
+    ("pend_time", "i8"),  # register: time of the last reading that was set aside
+    ("pend_value", "i8"),  # register: its value
+    ("pend_base", "i8"),  # register: first value of the lower level
+    ("count", "i8"),  # gauge: readings in the open interval
+    ("sum", "i8"),
+    ("minimum", "i8"),
+    ("maximum", "i8"),
+    ("integral", "i8"),  # gauge: value x ms in the open interval
+    ("fact_time", "i8"),  # last live reading, also one that was set aside
+    ("fact_value", "i8"),
+    ("since", "i8"),  # since when fact_value has been so
+    ("dirty_from", "i8"),  # span left for settlement
+    ("dirty_to", "i8"),
+    ("how", "i4"),  # register: worst way in which the open interval is known
+    ("pends", "i2"),  # register: consecutive readings on the lower level
+    ("fact_good", "i1"),
+    ("flags", "i1"),  # register: what was said of its meter (WAITS, SCALED, BARE, WIDE, UNRECORDED)
+)
+_SHARED: Final = (
+    ("span", "i8", "count"),  # register with WIDE: value at which it rolls over, instead of the model's
+    ("ratio_since", "i8", "sum"),  # register: from when its multiplier counts
+    ("width_since", "i8", "minimum"),  # register: from when `span` counts
+    ("numerator", "i4", "maximum"),  # register with SCALED: its multiplier
+    ("denominator", "i4", "maximum"),
+    ("remainder", "i8", "integral"),  # register with SCALED: what no whole unit came of yet, in 1/denominator
+)
+"""Fields of registers that lie where gauges, which have no meter that is swapped, keep their open interval."""
+
+
+def _point() -> np.dtype[np.void]:
+    plain = np.dtype(list(_FIELDS))
+    places = {name: plain.fields[name][1] for name in plain.names or ()} if plain.fields else {}
+    names, formats, offsets = list(places), [kind for _, kind in _FIELDS], list(places.values())
+    for name, kind, over in _SHARED:
+        names.append(name)
+        formats.append(kind)
+        offsets.append(places[over] + (4 if name == "denominator" else 0))
+    return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": plain.itemsize})
+
+
+POINT: Final = _point()
+"""160 bytes a point."""
+
+WAITS: Final = 1
+"""facts of its meter wait for its clock"""
+SCALED: Final = 2
+"""its readings are multiplied"""
+BARE: Final = 4
+"""no meter is there, or its level is not known: the next reading is where counting begins"""
+WIDE: Final = 8
+"""`span` instead of the model's"""
+UNRECORDED: Final = 16
+"""its level fell for good, and no fact has said why"""
+TOLD: Final = WAITS | SCALED | BARE | WIDE
+"""what the plain kernel of a register does not look at"""
+
+FACT: Final = np.dtype(
     [
-        ("clock", "i8"),  # time of the last accepted reading
-        ("last", "i8"),  # its value
-        ("total", "i8"),  # register: counted since the first reading, over rollovers and new levels
-        ("settled", "i8"),  # register: `total` at `row_from`
-        ("row_from", "i8"),  # register: end of the last ledger row
-        ("row_to", "i8"),  # end of the open interval: the next boundary of the grid
-        ("pend_time", "i8"),  # register: time of the last reading that was set aside
-        ("pend_value", "i8"),  # register: its value
-        ("pend_base", "i8"),  # register: first value of the lower level
-        ("count", "i8"),  # gauge: readings in the open interval
-        ("sum", "i8"),
-        ("minimum", "i8"),
-        ("maximum", "i8"),
-        ("integral", "i8"),  # gauge: value x ms in the open interval
-        ("fact_time", "i8"),  # last live reading, also one that was set aside
-        ("fact_value", "i8"),
-        ("since", "i8"),  # since when fact_value has been so
-        ("dirty_from", "i8"),  # span left for settlement
-        ("dirty_to", "i8"),
-        ("how", "i4"),  # register: worst way in which the open interval is known
-        ("pends", "i2"),  # register: consecutive readings on the lower level
-        ("fact_good", "i1"),
+        ("row", "i4"),  # of the point
+        ("kind", "i1"),
+        ("has", "i1"),  # which of the numbers below are known: FINAL, INITIAL, RATIO, WIDTH
+        ("done", "i1"),  # applied; removed from the array when the call that applied it has ended
         ("spare", "i1"),
+        ("at", "i8"),
+        ("final", "i8"),
+        ("initial", "i8"),
+        ("numerator", "i4"),
+        ("denominator", "i4"),
+        ("span", "i8"),
+        ("event", "u8"),  # `facts.event_key` of the fact that it is of
     ]
 )
-"""160 bytes a point."""
+"""What a meter fact says of one register, waiting for that point's clock; ordered by row, time and arrival."""
+
+FINAL: Final = 1
+INITIAL: Final = 2
+RATIO: Final = 4
+WIDTH: Final = 8
+
+INSTALLED: Final = 0
+SWAPPED: Final = 1
+MULTIPLIER: Final = 2
+WIDTH_CHANGED: Final = 3
+RESET: Final = 4
+REMOVED: Final = 5
+
+SEEN: Final = np.dtype([("event", "u8"), ("content", "u8"), ("at", "i8")])
+"""A meter fact that was applied or waits: `facts.event_key`, the same of its bytes, and when it happened."""
 
 INSTANCE: Final = np.dtype(
     [
@@ -101,6 +168,28 @@ class PointRow(Protocol):
     how: int
     pends: int
     fact_good: int
+    flags: int
+    span: int
+    ratio_since: int
+    width_since: int
+    numerator: int
+    denominator: int
+    remainder: int
+
+
+class FactRow(Protocol):
+    """A row of FACT, as a kernel sees it."""
+
+    row: int
+    kind: int
+    has: int
+    done: int
+    at: int
+    final: int
+    initial: int
+    numerator: int
+    denominator: int
+    span: int
 
 
 class MetaRow(Protocol):
@@ -189,7 +278,8 @@ LATE: Final = 4
 READINGS: Final = 5
 MESSAGES: Final = 6
 REJECTS: Final = 7
-SCALARS: Final = 8
+APPLIED: Final = 8
+SCALARS: Final = 9
 
 
 class StateArrays(NamedTuple):
@@ -204,6 +294,10 @@ class StateArrays(NamedTuple):
     instances: NDArray[np.void]
     parts: NDArray[np.void]
     queue: NDArray[np.int32]
+    facts: NDArray[np.void]
+    """FACT; only this, `seen` and no other array changes its length between documents"""
+    seen: NDArray[np.void]
+    """SEEN, in the order of the log"""
 
 
 def empty_points(count: int) -> NDArray[np.void]:
@@ -245,6 +339,8 @@ def empty_state(points: int, instances: int, parts: int) -> StateArrays:
         empty_instances(instances),
         empty_parts(parts),
         np.zeros(max(instances, 1), np.int32),
+        np.zeros(0, FACT),
+        np.zeros(0, SEEN),
     )
 
 
@@ -284,6 +380,7 @@ HOW_DECLARED: Final = 3
 
 CAUSE_READING: Final = 0
 CAUSE_ROLLOVER: Final = 1
+CAUSE_SWAP: Final = 2
 CAUSE_RESET: Final = 3
 
 VERDICT_ROLLOVER: Final = 1
@@ -292,6 +389,8 @@ VERDICT_RATE: Final = 3
 VERDICT_RESET: Final = 4
 VERDICT_RANGE: Final = 5
 VERDICT_LATE: Final = 7
+VERDICT_LATE_FACT: Final = 9
+VERDICT_FACT: Final = 10
 
 STATE_FIRING: Final = 0
 STATE_RESOLVED: Final = 1

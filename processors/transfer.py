@@ -6,7 +6,8 @@ What has the same name keeps its row, what is new begins empty, what is gone is 
 import numpy as np
 from numpy.typing import NDArray
 
-from processors.layout import DAY_MS, Layout
+from processors.facts import mark_waiting
+from processors.layout import DAY_MS, GAUGE, Layout
 from processors.state import CLOSED, CLOSING, COUNTING, FIRING, NEVER, PENDING, TIMERS, StateArrays, empty_state
 
 
@@ -58,6 +59,8 @@ def transfer(old: Layout, state: StateArrays, new: Layout) -> StateArrays:
     same = old.arrays.meta["kind"][rows_old] == arrays.meta["kind"][rows_new]
     rows_old, rows_new = rows_old[same], rows_new[same]
     moved.points[rows_new] = state.points[rows_old]
+    moved = moved._replace(facts=_facts(state.facts, rows_old, rows_new), seen=state.seen)
+    mark_waiting(moved)
     _regrid(moved.points, arrays.meta, rows_new, old.arrays.meta[rows_old])
     inst_old, inst_new = _match(old.instance_key, new.instance_key)
     moved.instances[inst_new] = state.instances[inst_old]
@@ -67,6 +70,15 @@ def transfer(old: Layout, state: StateArrays, new: Layout) -> StateArrays:
     moved.parts["open"][(moved.parts["open"] == COUNTING) & ~active] = CLOSED
     _queue(moved)
     return moved
+
+
+def _facts(waiting: NDArray[np.void], rows_old: NDArray[np.int64], rows_new: NDArray[np.int64]) -> NDArray[np.void]:
+    """Facts that wait, with the new rows of their points, in the new order."""
+    place = np.full(max(int(waiting["row"].max(initial=-1)), int(rows_old.max(initial=-1))) + 1, -1, np.int64)
+    place[rows_old] = rows_new
+    kept: NDArray[np.void] = waiting[place[waiting["row"]] >= 0].copy()
+    kept["row"] = place[kept["row"]]
+    return kept[np.argsort(kept["row"], kind="stable")]
 
 
 def _regrid(
@@ -81,8 +93,9 @@ def _regrid(
     moved = rows[((before["grid_ms"] != after["grid_ms"]) | by_hand) & (points["clock"][rows] != NEVER)]
     grid = meta["grid_ms"][moved]
     points["row_to"][moved] = (points["clock"][moved] // grid + 1) * grid
+    gauges = moved[meta["kind"][moved] >= GAUGE]
     for name in ("count", "sum", "minimum", "maximum", "integral"):
-        points[name][moved] = 0
+        points[name][gauges] = 0
 
 
 def _queue(state: StateArrays) -> None:

@@ -31,6 +31,10 @@ class Reason(IntEnum):
     UNKNOWN_CLASS = 42
     MISSING_FIELD = 43
     NOT_SUPPORTED = 44
+    UNSIGNED = 50
+    BAD_SIGNATURE = 51
+    UNKNOWN_METER = 52
+    BAD_FACT = 53
 
 
 TEXTS: Final[dict[Reason, tuple[str, str]]] = {
@@ -58,4 +62,8 @@ TEXTS: Final[dict[Reason, tuple[str, str]]] = {
     Reason.UNKNOWN_CLASS: ("未知垃圾类别", "no such waste class in the site's model"),
     Reason.MISSING_FIELD: ("缺少字段", "a field that this kind of event needs is missing"),
     Reason.NOT_SUPPORTED: ("暂不支持", "this release cannot apply such a record"),
+    Reason.UNSIGNED: ("缺少签名", "it must be signed, with a key that the site's model names"),
+    Reason.BAD_SIGNATURE: ("签名无效", "signed by a key that the site's model does not name, or not what was signed"),
+    Reason.UNKNOWN_METER: ("未知表计", "no such meter in the site's model; apply a model that has it, then requeue"),
+    Reason.BAD_FACT: ("表计事实有误", "the meter fact does not say what it must, or what cannot be"),
 }

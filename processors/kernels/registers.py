@@ -6,9 +6,11 @@ any two boundaries sum to the difference of two interpolated totals, and over th
 exactly.
 """
 
+import numpy as np
+
 from processors.kernels.jit import inlined, kernel
 from processors.kernels.rows import Longs, ledger_row, verdict_row
-from processors.layout import DAY_MS, RATE_MAX
+from processors.layout import COUNTER_MAX, DAY_MS, RATE_MAX
 from processors.state import (
     CAUSE_READING,
     CAUSE_RESET,
@@ -17,6 +19,8 @@ from processors.state import (
     HOW_ESTIMATED,
     HOW_GAP,
     HOW_MEASURED,
+    SCALED,
+    UNRECORDED,
     VERDICT_DIP,
     VERDICT_RATE,
     VERDICT_RESET,
@@ -58,35 +62,73 @@ def set_aside(p: PointRow, time: int, value: int) -> None:
     p.pend_time = time
 
 
+@kernel
+def product(p: PointRow, raw: int) -> tuple[int, int]:
+    """(usage, remainder in 1/denominator) of a difference of readings: exactly raw x numerator / denominator.
+
+    Counts the remainder that is carried; usage beyond every counter is COUNTER_MAX + 1.
+    """
+    if p.flags & SCALED == 0:
+        return raw, np.int64(0)
+    quotient = raw // p.denominator
+    if abs(quotient) >= COUNTER_MAX // (p.numerator + 1):
+        return np.int64(COUNTER_MAX + 1), np.int64(p.remainder)
+    rest = (raw - quotient * p.denominator) * p.numerator + p.remainder
+    whole = rest // p.denominator
+    return quotient * p.numerator + whole, rest - whole * p.denominator
+
+
 @inlined
-def register_step(
-    p: PointRow, meta: MetaRow, time: int, value: int, dips: int, context: Longs, out: Longs
-) -> tuple[int, int]:
-    """The usage since the last accepted reading, or (-1, cause) when this reading is set aside.
+def believable(p: PointRow, step: int, elapsed_ms: int, told: bool, meta: MetaRow) -> bool:
+    """Whether a step is plausible once it is multiplied; `told`: whether there may be a multiplier."""
+    if not told:
+        return plausible(step, elapsed_ms, meta)
+    used, _ = product(p, step)
+    return used <= COUNTER_MAX and plausible(used, elapsed_ms, meta)
+
+
+@inlined
+def judge(p: PointRow, meta: MetaRow, span: int, told: bool, time: int, value: int, dips: int) -> tuple[int, int]:
+    """(verdict, difference) of a reading; it changes nothing.
 
     A value below the last one is a rollover (last over 95 % of the span and a plausible difference), else a dip:
-    discarded if the register recovers, and a new level when `dips` readings in a row stay on it.
+    discarded if the register recovers, and a new level (VERDICT_RESET) when `dips` readings in a row stay on it. A
+    difference counts with the verdicts 0, VERDICT_ROLLOVER and VERDICT_RESET.
     """
     step = value - p.last
     elapsed = time - p.clock
-    if step < 0:
-        over = step + meta.span
-        if over >= 0 and p.last > meta.span - meta.span // 20 and meta.span > 0 and plausible(over, elapsed, meta):
-            verdict_row(context, out, meta.number, time, value, VERDICT_ROLLOVER)
-            return over, CAUSE_ROLLOVER
+    if step >= 0:
+        return (0 if believable(p, step, elapsed, told, meta) else VERDICT_RATE), step
+    over = step + span
+    if over >= 0 and p.last > span - span // 20 and span > 0 and believable(p, over, elapsed, told, meta):
+        return VERDICT_ROLLOVER, over
+    stays = p.pends > 0 and value >= p.pend_value
+    if (p.pends + 1 if stays else 1) < dips:
+        return VERDICT_DIP, step
+    return VERDICT_RESET, (value - p.pend_base if stays else 0)
+
+
+@inlined
+def register_step(
+    p: PointRow, meta: MetaRow, span: int, told: bool, time: int, value: int, dips: int, context: Longs, out: Longs
+) -> tuple[int, int]:
+    """The difference to the last accepted reading, or (-1, cause) when this reading is set aside (see `judge`)."""
+    verdict, step = judge(p, meta, span, told, time, value, dips)
+    if verdict == 0:
+        return step, CAUSE_READING
+    verdict_row(context, out, meta.number, time, value, verdict)
+    if verdict == VERDICT_ROLLOVER:
+        return step, CAUSE_ROLLOVER
+    if verdict == VERDICT_RESET:
+        p.flags |= UNRECORDED
+        return step, CAUSE_RESET
+    if verdict == VERDICT_DIP:
         set_aside(p, time, value)
-        if p.pends < dips:
-            verdict_row(context, out, meta.number, time, value, VERDICT_DIP)
-            return -1, CAUSE_READING
-        verdict_row(context, out, meta.number, time, value, VERDICT_RESET)
-        return value - p.pend_base, CAUSE_RESET
-    if not plausible(step, elapsed, meta):
+    else:
         p.pend_time = time
         p.pend_value = value
         p.pends = 0
-        verdict_row(context, out, meta.number, time, value, VERDICT_RATE)
-        return -1, CAUSE_READING
-    return step, CAUSE_READING
+    return -1, CAUSE_READING
 
 
 @inlined
@@ -96,32 +138,35 @@ def register_rows(
     time: int,
     step: int,
     cause: int,
-    estimated: bool,
+    least: int,
     spread_ms: int,
     spread_intervals: int,
     context: Longs,
     out: Longs,
 ) -> None:
-    """Puts a step over (clock, time] on the grid and emits the rows of the intervals that it closes."""
+    """Puts usage over (clock, time] on the grid and emits the rows of the intervals that it closes.
+
+    `least` is the best way in which the usage may be known. Usage in no time (a final read at the time of the last
+    reading) waits in the open interval; usage below zero (a final read below it) is one row.
+    """
     start = p.clock
     elapsed = time - start
     grid = meta.grid_ms
     total = p.total + step
+    if elapsed == 0:
+        p.total = total
+        return
     if meta.interval_ms >= DAY_MS:  # read by hand: the span between two readings is all that is known
-        how = HOW_ESTIMATED if estimated else HOW_DECLARED
+        how = HOW_DECLARED if least == HOW_MEASURED else least
         ledger_row(context, out, meta.number, p.row_from, time, total - p.settled, how, cause)
         p.row_from = time
         p.settled = total
         p.total = total
         return
-    how = HOW_MEASURED
-    if elapsed > 2 * meta.interval_ms or cause == CAUSE_RESET:
-        how = HOW_GAP
-    if estimated:
-        how = HOW_ESTIMATED
+    how = max(least, HOW_GAP) if elapsed > 2 * meta.interval_ms else least
     worst = max(how, p.how)
     if time >= p.row_to:
-        if elapsed > spread_ms or elapsed > spread_intervals * grid:
+        if elapsed > spread_ms or elapsed > spread_intervals * grid or step < 0:
             ledger_row(context, out, meta.number, p.row_from, time, total - p.settled, max(worst, HOW_GAP), cause)
             p.row_from = time
             p.row_to = (time // grid + 1) * grid

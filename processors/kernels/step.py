@@ -11,6 +11,7 @@ from processors.kernels import waste
 from processors.kernels.alerts import evaluate, own_clock
 from processors.kernels.gauges import gauge_step
 from processors.kernels.jit import inlined, kernel
+from processors.kernels.meters import tell, told_register
 from processors.kernels.programs import Records
 from processors.kernels.registers import delta_row, register_accept, register_first, register_rows, register_step
 from processors.kernels.rows import Longs, reject_row, verdict_row
@@ -30,8 +31,12 @@ from processors.layout import (
     LayoutArrays,
 )
 from processors.state import (
+    CAUSE_RESET,
     CLOCK,
     CURSOR,
+    HOW_ESTIMATED,
+    HOW_GAP,
+    HOW_MEASURED,
     IDLE,
     KNOWN_AT,
     LATE,
@@ -44,6 +49,7 @@ from processors.state import (
     RESUMED,
     SITE,
     TIMERS,
+    TOLD,
     VERDICT_LATE,
     VERDICT_RANGE,
     MetaRow,
@@ -216,11 +222,12 @@ def _register(
     if start == NEVER:
         register_first(p, time, value, m.grid_ms)
         return True
-    used, cause = register_step(p, m, time, value, limits[m.site, DIPS], context, out)
+    used, cause = register_step(p, m, m.span, False, time, value, limits[m.site, DIPS], context, out)
     if used < 0:
         return False
+    least = HOW_ESTIMATED if quality > 0 else HOW_GAP if cause == CAUSE_RESET else HOW_MEASURED
     register_rows(
-        p, m, time, used, cause, quality > 0, limits[m.site, SPREAD_MS], limits[m.site, SPREAD_INTERVALS], context, out
+        p, m, time, used, cause, least, limits[m.site, SPREAD_MS], limits[m.site, SPREAD_INTERVALS], context, out
     )
     register_accept(p, time, value)
     if m.wastes_end > m.wastes:
@@ -306,6 +313,7 @@ def step(
     """
     meta, rules, lists, all_limits = layout.meta, layout.rules, layout.lists, layout.limits
     scalars, points, instances, parts, queue = state.scalars, state.points, state.instances, state.parts, state.queue
+    facts = state.facts
     context[CURSOR] = 0
     outage_ms = np.int64(60_000) if len(all_limits) == 0 else all_limits[0, OUTAGE_MS]
     enough = len(out) - READING_ROWS - INSTANCE_ROWS * fanout - PART_ROWS * wasted
@@ -371,7 +379,18 @@ def step(
                 continue
             quality = qualities[k]
             accepted = True
-            if info.kind == 0:
+            if info.kind == 0 and p.flags & TOLD:
+                while tell(
+                    p, info, row, time, value, quality > 0, all_limits, facts, context, scalars, lists, instances,
+                    parts, out,
+                ):  # fmt: skip
+                    if context[CURSOR] > enough:
+                        scalars[READINGS] -= 1
+                        return m, k - first, context[CURSOR]
+                accepted = told_register(
+                    p, info, time, value, quality > 0, all_limits, context, lists, instances, parts, out
+                )
+            elif info.kind == 0:
                 accepted = _register(p, info, time, value, quality, all_limits, context, lists, instances, parts, out)
             else:
                 _quantity(

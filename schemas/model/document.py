@@ -98,5 +98,6 @@ LIMITS: Final = cast(
         "spread_intervals": 100,  # and so does one over more intervals
         "stale_ms": 3_600_000,  # firing and unknown for so long ends as stale
         "dips": 3,  # so many plausible readings on a lower level are a new level, not a glitch
+        "fact_ahead_ms": 2_678_400_000,  # a meter fact may be told so long before it happens: 31 days
     },
 )

@@ -6,9 +6,11 @@ from typing import Any
 from hypothesis import strategies as st
 
 from schemas import codec
+from schemas.control import SigningKey, sign
 from schemas.model.document import Document
 from tests.processors.world import (
     HOUR,
+    KEY,
     MIN,
     T0,
     Record,
@@ -16,6 +18,7 @@ from tests.processors.world import (
     batch,
     config,
     document,
+    fact,
     library,
     pack,
     point,
@@ -95,8 +98,14 @@ def site(rules: str = RULES, interval_s: int = 900, **more: Any) -> Document:
         point(FLOW, space="r2", role="water_flow", unit="L/min", gateway="g2"),
     ]
     meters = {
-        "meters": [{"id": "m", "digits": 5, "resolution": "1", "ct": "1", "pt": "1"}],
-        "meter_install": [{"meter": "m", "point": f"p{MAIN}", "valid_from": None}],
+        "meters": [
+            {"id": "m", "digits": 5, "resolution": "1", "ct": "1", "pt": "1"},
+            {"id": "h", "digits": None, "resolution": "1", "ct": "1", "pt": "1"},
+        ],
+        "meter_install": [
+            {"meter": "m", "point": f"p{MAIN}", "valid_from": None},
+            {"meter": "h", "point": f"p{HAND}", "valid_from": None},
+        ],
     }
     more.setdefault("limits", {"outage_ms": 150 * S})  # there are messages once a minute, not ticks once a second
     return document(points, rules, interval_s=interval_s, calendar=CALENDAR, schedules=SCHEDULES, tables=meters, **more)
@@ -122,13 +131,40 @@ def readings(draw: st.DrawFn, now_ms: int) -> bytes:
     return batch(rows, gateway=sender, mode=mode, base_ms=now_ms)
 
 
+def said(chooser: random.Random, now_ms: int, levels: dict[int, int]) -> bytes:
+    """A fact about a meter, near its register's level, told in time, late, before it happens, again, or in another's place."""
+    number, meter = chooser.choice([(MAIN, "m"), (MAIN, "m"), (HAND, "h")])
+    level = levels[number]
+    kind = chooser.choice(["swapped"] * 3 + ["multiplier"] * 3 + ["installed", "width", "reset", "removed"])
+    about: dict[str, int] = {"point": number}
+    if kind in ("swapped", "removed", "reset", "multiplier") and chooser.random() < 0.6:
+        about["final"] = max(0, level + chooser.choice([0, 0, 1, 3, 40, -2, 500]))
+    if kind == "installed" or (kind in ("swapped", "reset") and chooser.random() < 0.8):
+        about["initial"] = chooser.choice([0, 0, 3, 1000, level])
+    if kind == "multiplier" or (kind == "swapped" and chooser.random() < 0.3):
+        about["numerator"], about["denominator"] = chooser.choice([(1, 1), (3, 2), (40, 1), (2, 3), (5, 7), (1, 4)])
+    if kind == "width" or (kind == "swapped" and chooser.random() < 0.2):
+        about["span"] = chooser.choice([100_000, 1000, 1_000_000])
+    at = now_ms + chooser.choice(
+        [0, 0, 1, -S, -7 * MIN, -7 * MIN, -20 * MIN, -3 * HOUR, 4 * MIN, 12 * MIN, 40 * 24 * HOUR]
+    )
+    names = ["a", "b", "c"] if chooser.random() < 0.1 else [f"{at} {chooser.random()}"]
+    more = {"replaces": chooser.choice(["a", "b"])} if chooser.random() < 0.1 else {}
+    return fact(kind, at, about, meter=meter, event_id=chooser.choice(names), **more)
+
+
 @st.composite
 def messages(draw: st.DrawFn, size: int = 40, start_ms: int = T0) -> list[tuple[int, bytes]]:
     """Batches and ticks with the times at which the log got them."""
     now, found = start_ms, []
     for step in draw(st.lists(st.sampled_from(STEPS_MS), min_size=1, max_size=size)):
         now += step
-        value = tick() if draw(st.integers(0, 9)) == 0 else draw(readings(now))
+        choice = draw(st.integers(0, 19))
+        if choice < 3:
+            levels = {number: draw(st.sampled_from(VALUES[number])) for number in (MAIN, HAND)}
+            value = said(random.Random(draw(st.integers(0, 1 << 30))), now, levels)
+        else:
+            value = tick() if choice < 5 else draw(readings(now))
         found.append((now, value))
     return found
 
@@ -171,6 +207,12 @@ class _World:
         found: list[tuple[int, bytes]] = []
         if chance() < 0.3:
             found.append((now, tick()))
+        if chance() < 0.04:
+            found.append((now, said(self.random, now, self.register)))
+            if chance() < 0.1:
+                found.append(found[-1])
+            if chance() < 0.5:
+                self.register[MAIN] = self.random.choice([0, 3, 1000, self.register[MAIN]])
         for sender in ("g1", "g2"):
             if self.silent[sender] == 0 and chance() < 0.02:
                 self.silent[sender] = self.random.choice([2, 8, 30, 90])
@@ -235,16 +277,24 @@ def spoilt(chooser: random.Random, now: int) -> bytes | None:
             None, b"", b"x", good[:-3], good + b"\0", codec.header("tick") + b"\xff" * 11, codec.header("alert_action"),
             batch([(LIGHT, now, 5), (99, now, 1), (PEOPLE, now, 1), (-3, now, 1), (MAIN, now + HOUR, 5), (77, now, 2)], base_ms=now),
             batch([(LIGHT, 5, 5), (SECOND, 6, 7)], base_ms=0), batch([(LIGHT, now, 5)], gateway="g9"), batch([(LIGHT, now, 5)], site="s3"),
-            batch([(LIGHT, now, 5)], site="s9"), config(FIRST, 9), codec.write("tick", {"clock_ms": -5}),
+            batch([(LIGHT, now, 5)], site="s9"), config(FIRST, 9), fact("reset", now, {"point": 99}), fact("reset", now, {"point": MAIN}, site="s9"),
+            fact("reset", now, {"point": MAIN}, key=SigningKey.of(bytes(32))), fact("reset", now, {"point": MAIN}, meter="x"), codec.write("tick", {"clock_ms": -5}),
         ]
     )  # fmt: skip
+
+
+def moved(value: bytes) -> bytes:
+    """A message of s1 as one of s2."""
+    if codec.contract_of(value) == "meter_fact":
+        return sign("meter_fact", {**codec.read("meter_fact", value), "site": "s2"}, KEY)
+    return value.replace(b"\x04s1", b"\x04s2", 1)
 
 
 def eventful(seed: int, minutes: int = 240) -> list[Record]:
     """Two sites in one partition, bad messages in between, and three documents of one of them, one after another."""
     chooser = random.Random(seed)
     one, two = busy(seed, minutes), busy(seed + 1, minutes)
-    two = [(at, value.replace(b"\x04s1", b"\x04s2", 1)) for at, value in two]
+    two = [(at, moved(value)) for at, value in two]
     bad = [(at, spoilt(chooser, at)) for at, _ in one if chooser.random() < 0.1]
     versions = [FIRST, site(SECOND_RULES), THIRD]
     changes = sorted(chooser.sample(range(1, minutes), 2))

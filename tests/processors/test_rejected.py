@@ -73,7 +73,7 @@ def whole_messages() -> dict[str, tuple[bytes | None, str]]:
         "output among inputs": (codec.header("ledger_rows") + b"\0\0\0\0\0", "unknown_contract"),
         "tick that is cut": (codec.header("tick"), "malformed"),
         "config that is cut": (config(DOC)[:-2], "malformed"),
-        "meter fact": (fact(), "not_supported"),
+        "settle record": (settle(), "not_supported"),
     }  # fmt: skip
 
 
@@ -84,8 +84,8 @@ def waste() -> dict[str, Any]:
     return {**event, "site": "s1", "event_id": "e", "time_ms": T0, "kind": "deposit"}
 
 
-def fact() -> bytes:
-    """A settle record, which this release cannot apply either."""
+def settle() -> bytes:
+    """A settle record."""
     fields = {"site": "s1", "sequence": 1, "from_ms": 0, "to_ms": 1, "reason": "", "key_id": "", "signature": b""}
     return codec.write("settle_record", fields)
 

@@ -10,7 +10,7 @@ import pytest
 
 from processors import snapshot
 from processors.advance import Processor
-from processors.state import ENGINE, INSTANCE, PART, POINT, SCALARS, TIMERS
+from processors.state import ENGINE, FACT, INSTANCE, PART, POINT, SCALARS, SEEN, TIMERS
 from schemas import topics
 from schemas.errors import ContractError
 from tests.processors.logs import DOCUMENTS, eventful
@@ -80,6 +80,8 @@ def arrays(raw: bytes) -> tuple[bytes, dict[str, Any]]:
         ("instances", INSTANCE),
         ("parts", PART),
         ("queue", np.dtype("<i4")),
+        ("facts", FACT),
+        ("seen", SEEN),
     )
     for (name, kind), length in zip(kinds, lengths, strict=True):
         found[name] = np.frombuffer(raw, kind, length, at).copy()
@@ -94,9 +96,9 @@ HEADERS: dict[str, dict[str, Any]] = {
     "a hash that is none": {"sites": {"s1": [1, "zz"]}},
     "no sites": {"sites": {}},
     "lengths that are too few": {"lengths": [8]},
-    "lengths that are negative": {"lengths": [-1] * 5},
-    "lengths that are huge": {"lengths": [1 << 60] * 5},
-    "lengths that are texts": {"lengths": ["8"] * 5},
+    "lengths that are negative": {"lengths": [-1] * 7},
+    "lengths that are huge": {"lengths": [1 << 60] * 7},
+    "lengths that are texts": {"lengths": ["8"] * 7},
     "lengths that are nothing": {"lengths": None},
     "chains that are none": {"chains": {}},
     "chains that are lists": {"chains": []},

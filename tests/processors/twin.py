@@ -43,6 +43,9 @@ class _Rows:
     def __getitem__(self, place: int) -> _Row:
         return _Row(self._array, place)
 
+    def __len__(self) -> int:
+        return len(self._array)
+
 
 class Twin(Processor):
     """A processor for a Python without compiler."""
@@ -53,7 +56,8 @@ class Twin(Processor):
         rows: Any = _Rows
         arrays = layout.arrays._replace(meta=rows(layout.arrays.meta), rules=rows(layout.arrays.rules))
         self.layout = dataclasses.replace(layout, arrays=arrays)
-        self.state = state._replace(points=rows(state.points), instances=rows(state.instances), parts=rows(state.parts))
+        names = ("points", "instances", "parts", "facts")
+        self.state = state._replace(**{name: rows(getattr(state, name)) for name in names})
         try:
             yield
         finally:
@@ -62,6 +66,11 @@ class Twin(Processor):
     def _step(self, slab: Slab, count: int, spans: NDArray[np.int64]) -> None:
         with self._as_rows():
             super()._step(slab, count, spans)
+
+    def _tell(self, adopted: NDArray[np.void], removed: list[int], at: int) -> None:
+        wrapped: Any = _Rows(adopted)
+        with self._as_rows():
+            super()._tell(wrapped, removed, at)
 
     def _time(self, slab: Slab, record: int, clock: int, tick: bool = False) -> None:
         with self._as_rows():

@@ -12,6 +12,7 @@ from processors.advance import Processor
 from processors.outputs import Output
 from schemas import codec, topics
 from schemas.codec import Json
+from schemas.control import SigningKey, sign
 from schemas.model.document import LIMITS, Document
 from schemas.model.generated import generated_points
 from schemas.record_batches import Slab
@@ -23,6 +24,9 @@ Record = tuple[int, int, bytes | None, bytes | None]
 T0 = 1_767_229_200_000
 """2026-01-01 01:00 UTC, 09:00 in Shanghai"""
 S, MIN, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
+
+KEY = SigningKey.of(bytes(range(32)))
+"""who signs facts; every document names it"""
 
 _STREAM = {
     "ledger_rows": "ledger", "gauge_rows": "gauges", "alert_rows": "alerts", "episode_rows": "episodes",
@@ -85,7 +89,7 @@ def document(
         tables={**made, **{name: _table(rows) for name, rows in everything.items()}},
         rules=[yaml.safe_load(rules)] if rules else [],
         calendars={"cn": dict(calendar)} if calendar else {},
-        keys={},
+        keys={KEY.key_id: KEY.public},
         next_number=number + 1 + len(generated),
     )
 
@@ -132,6 +136,26 @@ def batch(
     return codec.write(
         "meter_batch", {"site": site, "gateway": gateway, "mode": mode, "base_ms": base_ms, "readings": listed}
     )
+
+
+def fact(
+    kind: str,
+    at_ms: int,
+    *registers: Row,
+    event_id: str = "",
+    meter: str = "m",
+    site: str = "s1",
+    key: SigningKey = KEY,
+    **more: Any,
+) -> bytes:
+    """A meter fact, signed; registers are {"point": number, "final": …}, what is left out is not known."""
+    empty = {"final": None, "initial": None, "numerator": None, "denominator": None, "span": None}
+    fields = {
+        "site": site, "event_id": event_id or f"{kind} {at_ms}", "meter": meter, "kind": kind, "at_ms": at_ms,
+        "registers": [{**empty, **register} for register in registers], "comment": "", "serial_before": "", "serial": "",
+        "replaces": "", **more,
+    }  # fmt: skip
+    return sign("meter_fact", fields, key)
 
 
 def records(messages: Iterable[tuple[int, bytes | None]], *, start: int = 0, key: bytes = b"s1") -> list[Record]:

@@ -39,6 +39,9 @@ def test_every_signed_contract_signs_and_verifies() -> None:
         "at_ms": 5,
         "registers": registers,
         "comment": "",
+        "serial_before": "",
+        "serial": "",
+        "replaces": "",
     }
     assert control.verify("settle_record", settle, KEYS)["reason"] == "late data"
     assert control.verify("engine_record", engine, KEYS)["engine"] == 2
@@ -80,6 +83,9 @@ def test_another_encoding_of_the_same_fields_is_refused() -> None:
         "at_ms": 5,
         "registers": registers,
         "comment": "",
+        "serial_before": "",
+        "serial": "",
+        "replaces": "",
     }
     message = control.sign("meter_fact", fact, KEY)
     block = bytes([4, *(6, 0, 2, 2, 0, 0, 0), *(8, 0, 2, 2, 0, 0, 0), 0])

@@ -2,16 +2,18 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from typing import Any
 
 from schemas import codec, topics
-from schemas.errors import DecodeError
+from schemas.control import verify
+from schemas.errors import DecodeError, SignatureError
 from schemas.model.document import LIMITS, Document
 from schemas.model.points import point_columns
 from schemas.rules.instances import compile_rules
 from tests.support.oracle import batches, events
 from tests.support.oracle.alerts import FIRING, IDLE, Instance, rules_of
-from tests.support.oracle.points import Fact, History, Meta
+from tests.support.oracle.points import Fact, History, Meta, Told
 
 Row = dict[str, Any]
 YEAR_2000_MS = 946_684_800_000
@@ -111,6 +113,7 @@ class Oracle:
         self.resumed = -(1 << 62)
         self.rows: dict[str, list[Row]] = {stream: [] for stream in STREAMS}
         self.counts = dict.fromkeys(COUNTERS, 0)
+        self.told: dict[tuple[str, str], tuple[int, bytes]] = {}
         self._message: tuple[int, int, bytes] = (0, 0, b"")
 
     def emit(self, stream: str, site: str, **row: Any) -> None:
@@ -168,7 +171,9 @@ class Oracle:
             self._event(codec.read(contract, value), value, events.waste)
         elif contract == "vehicle_event" and self.topic == topics.VEHICLE_EVENTS:
             self._event(codec.read(contract, value), value, events.vehicle)
-        elif contract in ("meter_fact", "settle_record"):
+        elif contract == "meter_fact" and self.topic == topics.METER_READINGS:
+            self._fact_about(codec.read(contract, value), value)
+        elif contract == "settle_record":
             codec.read(contract, value)
             self._reject("not_supported", value)
         elif contract == "engine_record":
@@ -191,6 +196,84 @@ class Oracle:
         self.sites[site] = Site(self, document, version + 1, self.sites.get(site))
         for instance in self._instances():
             instance.due = -(1 << 62) if self.clock is None else self.clock
+
+    def _fact_about(self, fact: dict[str, Any], raw: bytes) -> None:
+        site = self.sites.get(fact["site"])
+        if site is None:
+            self._reject(self._no_site(fact["site"]), raw, fact["site"])
+            return
+        reason = self._why_not(site, fact, raw)
+        if reason:
+            self._reject(reason, raw, fact["site"])
+            return
+        known = self.told.get((site.document.site, fact["event_id"]))
+        if known is not None:
+            if known[1] != raw:
+                self._reject("bad_fact", raw, fact["site"])
+            return
+        before = self.told.get((site.document.site, fact["replaces"]))
+        self.told[(site.document.site, fact["event_id"])] = (fact["at_ms"], raw)
+        points = {site.points[register["point"]]: register for register in fact["registers"]}
+        if before is not None:
+            everything = set(points) | {site.points[number] for number in _meter(site, fact["meter"])}
+            for point in sorted(everything, key=lambda point: (point.meta.gateway, point.meta.number)):
+                point.told = [told for told in point.told if told.event != fact["replaces"]]
+                if point.times and before[0] < point.times[-1]:
+                    self._late_fact(point, before[0], 0)
+        for point, register in points.items():
+            self._tell(point, fact, register, site)
+
+    def _tell(self, point: History, fact: dict[str, Any], register: dict[str, Any], site: "Site") -> None:
+        kind, at = fact["kind"], fact["at_ms"]
+        final, initial = register["final"], register["initial"]
+        if kind == "reset" and initial is None:
+            initial = 0
+        if kind in ("multiplier", "width") and final is None:
+            final = initial
+        ratio = None if register["numerator"] is None else Fraction(register["numerator"], register["denominator"])
+        told = Told(fact["event_id"], kind, at, final, initial, ratio, register["span"])
+        level = next((value for value in (initial, final) if value is not None), 0)
+        point.told = [one for one in point.told if (one.at, one.kind) != (at, kind)]
+        if point.times and at < point.times[-1]:
+            point.late(told)
+            self._late_fact(point, at, level)
+            return
+        if point.aside_last and at < point.aside_last[0]:
+            self._late_fact(point, at, level)
+        point.told = sorted([*point.told, told], key=lambda one: one.at)
+        if kind == "removed":
+            rows, verdicts = point.before(at + 1, None, False, site.limits)
+            for (time, doubted), code in verdicts.items():
+                self._verdict(point.meta, time, doubted, code)
+            for row in rows:
+                self.emit("ledger", point.meta.site, point=point.meta.number, **row)
+
+    def _late_fact(self, point: History, at: int, value: int) -> None:
+        self._verdict(point.meta, at, value, "late_fact")
+        low, high = point.dirty or (1 << 62, -(1 << 62))
+        point.dirty = (min(low, at), max(high, point.times[-1]))
+
+    def _why_not(self, site: "Site", fact: dict[str, Any], raw: bytes) -> str:
+        """Why a fact is refused, or nothing."""
+        assert self.clock is not None
+        if not fact["key_id"] or not fact["signature"]:
+            return "unsigned"
+        try:
+            verify("meter_fact", raw, site.document.keys)
+        except SignatureError:
+            return "bad_signature"
+        ahead = site.limits["future_ms" if fact["kind"] == "removed" else "fact_ahead_ms"]
+        if fact["at_ms"] < YEAR_2000_MS or fact["at_ms"] > self.clock + ahead:
+            return "too_old" if fact["at_ms"] < YEAR_2000_MS else "future"
+        if fact["meter"] not in site.document.table("meters").get("id", []):
+            return "unknown_meter"
+        named = [register["point"] for register in fact["registers"]]
+        if any(number not in site.points for number in named):
+            return "unknown_point"
+        whole = fact["kind"] in ("installed", "swapped", "multiplier", "removed")
+        if whole and named and set(_meter(site, fact["meter"])) - set(named):
+            return "bad_fact"
+        return "" if named or fact["replaces"] else "bad_fact"
 
     def _event(self, event: dict[str, Any], raw: bytes, make: Callable[..., Any]) -> None:
         site = self.sites.get(event["site"])
@@ -305,9 +388,9 @@ class Oracle:
     def _apply(self, site: Site, point: History, time: int, value: int, quality: int, span_ms: int) -> bool:
         meta = point.meta
         if meta.kind == "register":
-            accepted, rows, verdict = point.register(time, value, quality > 0, site.limits)
-            if verdict:
-                self._verdict(meta, time, value, verdict)
+            accepted, rows, verdicts = point.register(time, value, quality > 0, site.limits)
+            for (at, doubted), code in verdicts.items():
+                self._verdict(meta, at, doubted, code)
             for row in rows:
                 self.emit("ledger", meta.site, point=meta.number, **row)
             return accepted
@@ -328,9 +411,17 @@ class Oracle:
             point.fact = Fact(time, value, quality == 0, since)
         assert self.clock is not None
         for instance in site.readers.get(point.meta.number, []):
-            if not accepted and instance.phase == IDLE:
+            if not accepted and instance.phase == IDLE and before.time is not None:
                 continue
             instance.look(time, instance.own_clock(self.clock), self.resumed)
+
+
+def _meter(site: "Site", meter: str) -> list[int]:
+    """Numbers of the points that a meter feeds."""
+    installed = site.document.table("meter_install")
+    by_id = {point.meta.id: number for number, point in site.points.items() if point.meta.kind == "register"}
+    pairs = zip(installed.get("meter", []), installed.get("point", []), strict=True)
+    return [by_id[str(point)] for name, point in pairs if name == meter and point in by_id]
 
 
 def _again(site: str, gateway: str, mode: str, members: list[tuple[int, int, int, int]]) -> bytes:
