@@ -233,6 +233,19 @@ class translating:  # noqa: N801 - reads as a statement
             raise KafkaUnavailable(self._kafka.bootstrap, fault.str()) from error
 
 
+def bounds(consumer: Consumer, kafka: KafkaSettings, place: Place, timeout_s: float = 10.0) -> tuple[int, int]:
+    """(first offset, offset after the last one that is committed) of a partition.
+
+    Raises:
+        KafkaUnavailable: nobody answers.
+    """
+    with translating(kafka):
+        found = consumer.get_watermark_offsets(TopicPartition(topic_name(kafka, place[0]), place[1]), timeout=timeout_s)
+    if found is None:  # librdkafka's binding does not raise when the answer comes too late
+        raise KafkaUnavailable(kafka.bootstrap, f"the ends of {place[0]} partition {place[1]} are not told in time")
+    return int(found[0]), int(found[1])
+
+
 def ends(
     consumer: Consumer, kafka: KafkaSettings, topics: tuple[str, ...], timeout_s: float = 10.0
 ) -> Iterator[tuple[Place, int, int]]:
@@ -246,8 +259,7 @@ def ends(
         for topic in topics:
             full = topic_name(kafka, topic)
             for partition in sorted(known[full].partitions) if full in known else ():
-                low, high = consumer.get_watermark_offsets(TopicPartition(full, partition), timeout=timeout_s)
-                yield (topic, partition), low, high
+                yield (topic, partition), *bounds(consumer, kafka, (topic, partition), timeout_s)
 
 
 def now_ms() -> int:

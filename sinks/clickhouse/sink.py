@@ -29,6 +29,7 @@ from sinks.clickhouse.blocks import TOPICS, blocks_of
 from sinks.clickhouse.faults import point
 from sinks.clickhouse.messages import Run
 from sinks.clickhouse.ranges import ENCODER, Place, Range, cut, distinct
+from sinks.clickhouse.tables import Block
 from sinks.clickhouse.writer import Writer
 
 TRUST_TOKENS_MS: Final = 20 * 60_000
@@ -72,6 +73,7 @@ class Sink:
         self._flush_at = 0.0
         self._paused = False
         self._told: set[str] = set()
+        self._trusted_to_ms: int | None = None
 
     def run(self) -> None:
         """Works until it is told to stop.
@@ -167,7 +169,7 @@ class Sink:
             if metadata:
                 positions[place] = distinct([metadata])[0].spans[place][1]
             else:
-                positions[place] = offset if offset >= 0 else self._first(place)
+                positions[place] = offset if offset >= 0 else log.bounds(self._member, kafka, place)[0]
         self._starts, self._next = dict(positions), dict(positions)
         self._runs = {place: Run() for place in positions}
         self._bytes = 0
@@ -183,11 +185,6 @@ class Sink:
         self._opened = True
         self._told.clear()
 
-    def _first(self, place: Place) -> int:
-        with log.translating(self._settings.kafka):
-            part = TopicPartition(topic_name(self._settings.kafka, place[0]), place[1])
-            return int(self._member.get_watermark_offsets(part, timeout=10)[0])
-
     def _redo(self, range_: Range, mine: list[Place]) -> None:
         age_ms = log.now_ms() - range_.opened_ms
         ask = range_.encoder != ENCODER or not 0 <= age_ms < TRUST_TOKENS_MS
@@ -197,7 +194,7 @@ class Sink:
             if ask:
                 self._writer.insert_missing(range_, block)
             else:
-                self._writer.insert(range_, block)
+                self._insert(range_, block)
         self._commit({place: range_.spans[place][1] for place in mine}, "")
 
     # Messages.
@@ -257,14 +254,29 @@ class Sink:
         point("sink.after_intent")
         blocks = blocks_of(runs)
         for block in blocks:
-            if log.now_ms() - range_.opened_ms > TRUST_TOKENS_MS:
-                raise _Moved  # this process slept: finish it as any old range, by asking first
-            self._writer.insert(range_, block)
+            self._insert(range_, block)
             point(f"sink.after_insert.{block.table}")
         point("sink.before_ends")
         self._commit({place: end for place, (_, end) in range_.spans.items()}, "")
         point("sink.after_ends")
         _log.debug("%d messages, %d inserts", sum(len(run.offsets) for run in runs.values()), len(blocks))
+
+    def _insert(self, range_: Range, block: Block) -> None:
+        """Inserts while the token can be trusted, each attempt; after that it is finished as any old range, by asking.
+
+        An attempt whose answer was lost may have gone well, and this process may have slept, or been cut off from a
+        server that took ten thousand blocks of others meanwhile.
+        """
+        self._trusted_to_ms = range_.opened_ms + TRUST_TOKENS_MS
+        try:
+            self._check_age()
+            self._writer.insert(range_, block)
+        finally:
+            self._trusted_to_ms = None
+
+    def _check_age(self) -> None:
+        if self._trusted_to_ms is not None and log.now_ms() > self._trusted_to_ms:
+            raise _Moved
 
     def _commit(self, offsets: dict[Place, int], metadata: str) -> None:
         if offsets and not log.commit(self._member, self._settings.kafka, offsets, metadata, self._wait):
@@ -288,6 +300,6 @@ class Sink:
                 self._bytes += log.take(self._runs, place, message)
                 self._next[place] = message.offset() + 1
             if time.monotonic() >= until:
-                return
+                return self._check_age()
             if self._stop():
                 raise _Stopped
