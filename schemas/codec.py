@@ -37,6 +37,7 @@ CONTRACTS: Final = (
     "waste_event",
     "vehicle_event",
     "alert_action",
+    "audit_event",
     "ledger_rows",
     "gauge_rows",
     "alert_rows",

@@ -123,6 +123,38 @@ class NotifySettings(_Group):
     give_up_s: float = Field(default=120.0, gt=0, description="a channel that takes nothing for so long is down")
 
 
+class OidcSettings(_Group):
+    """Single sign-on. Off while `issuer` is empty."""
+
+    issuer: str = Field(default="", description="https://…; its /.well-known/openid-configuration is read")
+    client_id: str = ""
+    client_secret: SecretStr = SecretStr("")
+    scope: str = "openid profile email"
+    user_claim: str = Field(
+        default="preferred_username",
+        description="claim that is the name of the user; the provider must not let people choose it",
+    )
+    label: str = Field(default="", description="what the button says; empty: the host of the issuer")
+
+
+class ConsoleSettings(_Group):
+    """The web console."""
+
+    host: str = Field(default="127.0.0.1", description="address to listen on; loopback unless told otherwise")
+    port: int = Field(default=18080, ge=1, le=65535)
+    public_url: str = Field(
+        default="", description="https://… as browsers see it, behind a proxy; empty: host and port"
+    )
+    proxies: tuple[str, ...] = Field(
+        default=(), description="addresses of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed"
+    )
+    tls_certificate: str = Field(default="", description="PEM file; with tls_key the console speaks TLS itself")
+    tls_key: str = ""
+    session_idle_s: int = Field(default=8 * 3600, ge=60, description="a session that nobody uses ends")
+    session_max_s: int = Field(default=7 * 86_400, ge=60, description="and any session ends")
+    oidc: OidcSettings = OidcSettings()
+
+
 class Settings(BaseSettings):
     """All settings of a process; `load()` reads them."""
 
@@ -136,6 +168,7 @@ class Settings(BaseSettings):
     bridge: BridgeSettings = BridgeSettings()
     sink: SinkSettings = SinkSettings()
     notify: NotifySettings = NotifySettings()
+    console: ConsoleSettings = ConsoleSettings()
 
     @classmethod
     def settings_customise_sources(

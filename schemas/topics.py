@@ -6,6 +6,7 @@
 | `ledger`, `alerts`, `verdicts`, `rejected` | site | the outputs, with the partition numbers of the inputs |
 | `alert.actions` | alert | what people did: acknowledge, silence, assign, comment |
 | `notifications` | alert or message | who was told what and when, and the position that it follows from |
+| `audit` | user | who asked for what in the console, and whether it was done |
 | `config` | sha256 | documents that control records name, compacted, never deleted |
 | `tasks` | input topic and kind | positions and heads of snapshots, with the partition numbers of the inputs |
 | `snapshots` | input topic, slot, chunk | a cache of states, with the partition numbers of the inputs |
@@ -25,6 +26,7 @@ VERDICTS = "verdicts"
 REJECTED = "rejected"
 ALERT_ACTIONS = "alert.actions"
 NOTIFICATIONS = "notifications"
+AUDIT = "audit"
 CONFIG = "config"
 TASKS = "tasks"
 SNAPSHOTS = "snapshots"
@@ -88,6 +90,7 @@ TOPICS = (
     *map(_output, OUTPUTS),
     Topic(ALERT_ACTIONS, 1, _FOREVER | _LOG_TIME),
     Topic(NOTIFICATIONS, 1, _FOREVER | _LOG_TIME),
+    Topic(AUDIT, 1, _FOREVER | _LOG_TIME),
     Topic(CONFIG, 1, _COMPACTED | {"max.message.bytes": str(16 << 20)}),
     Topic(TASKS, config=_COMPACTED),
     Topic(SNAPSHOTS, config=_COMPACTED | {"segment.bytes": str(64 << 20)}),

@@ -21,6 +21,8 @@ COMMANDS: Final = {
     "apply": "ganzhi.cli.model",
     "worker": "ganzhi.cli.worker",
     "sink": "ganzhi.cli.up",
+    "console": "ganzhi.cli.console",
+    "user": "ganzhi.cli.user",
     "import": "ganzhi.cli.data",
     "send": "ganzhi.cli.data",
     "bridge": "ganzhi.cli.bridge",

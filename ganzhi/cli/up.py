@@ -27,7 +27,8 @@ def up(
     profile: Annotated[str, typer.Option(help="whose data")] = "default",
     workers: Annotated[int, typer.Option(min=1, max=64, help="worker processes that share the partitions")] = 1,
 ) -> None:
-    """Run Kafka, ClickHouse, workers and sink on this machine until Ctrl-C; data stays in the profile."""
+    """Run Kafka, ClickHouse, workers, sink and console on this machine until Ctrl-C; data stays in the profile."""
+    from ganzhi.cli.console import login_line
     from ganzhi.embedded import progress
     from ganzhi.embedded.system import System
 
@@ -38,6 +39,7 @@ def up(
         console.print(
             f"Kafka {settings.kafka.bootstrap}   ClickHouse http://{settings.clickhouse.host}:{settings.clickhouse.port}"
         )
+        console.print(login_line(system.console, system.password), highlight=False, soft_wrap=True)
         console.print(text("stack is up"))
         while not stop.wait(0.5):
             system.keep(lambda name: console.print(f"{name}: {text('restarted')}"))

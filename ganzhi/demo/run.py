@@ -18,6 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
 
+from ganzhi.cli.console import login_line
 from ganzhi.cli.texts import language, text
 from ganzhi.demo.feed import SPEED, Feed
 from ganzhi.demo.model import write_model
@@ -87,6 +88,7 @@ class Demo:
 
     Attributes:
         settings: of the stack; once prepared.
+        login: where the web console is, and how to come in; once prepared.
         simulator: what is simulated; None where an older simulation was opened.
         feed: its way into the log; likewise.
         documents: the published ones, by site; once prepared.
@@ -95,6 +97,7 @@ class Demo:
     """
 
     settings: Settings
+    login: str
     documents: dict[str, Document]
     alerts: Desk
     watch: Watch
@@ -151,6 +154,8 @@ class Demo:
         self._wait(stack)
         self._say("demo stack")
         self.settings = self._system.settings
+        self.login = login_line(self._system.console, self._system.password)
+        self._say(self.login)
         children = self._pool.submit(self._start_children, kernels)
         if not again:
             self._publish(self._wait(model))

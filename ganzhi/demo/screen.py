@@ -96,7 +96,8 @@ class Screen:
         _pair(second, text("readings/s"), f"{per_s[1]:,.0f}")
         _pair(second, text("lag"), f"{text('worker')} {figures.worker_lag:,}  {text('sink')} {figures.sink_lag:,}")
         _pair(second, text("stored"), f"{figures.rows:,} {text('rows stored')}")
-        return [first, second] if not figures.fault else [first, second, Text(figures.fault, "yellow")]
+        third = Text(self._demo.login, "cyan")
+        return [first, second, third] if not figures.fault else [first, second, third, Text(figures.fault, "yellow")]
 
     def _floors(self) -> list[Text]:
         burning = {

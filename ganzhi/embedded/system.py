@@ -1,7 +1,7 @@
-"""The whole system of a profile: the embedded stack, its topics and tables, workers and a sink, kept running.
+"""The whole system of a profile: the embedded stack, its topics and tables, workers, sink and console, kept running.
 
-Workers and sink are the same processes that run elsewhere (`ganzhi worker`, `ganzhi sink`), as children that end with
-this one. One that ends by itself is started again, with a pause that grows while it keeps failing.
+They are the same processes that run elsewhere (`ganzhi worker`, `ganzhi sink`, `ganzhi console`), as children that end
+with this one. One that ends by itself is started again, with a pause that grows while it keeps failing.
 """
 
 import os
@@ -12,12 +12,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self
 
+from ganzhi.embedded import ports as tcp
 from ganzhi.embedded.children import Child
 from ganzhi.embedded.progress import Report
 from ganzhi.embedded.stack import Ports, Stack
 from schemas.errors import ChildDied
 from schemas.settings import Settings, load
 from sinks.clickhouse.migrate import migrate
+from sinks.console.process import address_of, first_run
 from streams.kafka_admin import create_missing
 
 PAUSE_MAX_S: Final = 10.0
@@ -79,9 +81,13 @@ class System:
     Attributes:
         stack: Kafka and ClickHouse.
         settings: how to reach them; there once started.
+        console: where the web console is; there once started.
+        password: one-time password of the console's administrator; None where the profile has users already.
     """
 
     settings: Settings
+    console: str
+    password: str | None
 
     def __init__(
         self,
@@ -95,6 +101,7 @@ class System:
         self.profile = profile
         self.workers = workers
         self.stack = Stack(profile, wipe=wipe, ports=ports, report=report)
+        self._free_ports = ports == "free"
         self._kept: list[_Kept] = []
 
     def start(self) -> None:
@@ -114,7 +121,7 @@ class System:
         """
         self.stack.start()
         try:
-            self.settings = load(profile=self.profile)
+            self.settings = self._with_console(load(profile=self.profile))
             create_missing(self.settings.kafka)
             migrate(self.settings.clickhouse)
         except BaseException:
@@ -122,7 +129,7 @@ class System:
             raise
 
     def start_children(self) -> None:
-        """The second half of `start`: workers and sink.
+        """The second half of `start`: workers, sink and console.
 
         Raises:
             GanzhiError: one cannot be started.
@@ -135,9 +142,25 @@ class System:
                 member = {**env, "GANZHI_WORKER__INSTANCE": f"{self.profile}-{number}"}
                 self._kept.append(_Kept(f"worker-{number}", ["worker"], folder, member))
             self._kept.append(_Kept("sink", ["sink"], folder, env))
+            own = {**env, "GANZHI_CONSOLE__PORT": str(self.settings.console.port)}
+            self._kept.append(_Kept("console", ["console"], folder, own))
         except BaseException:
             self.stop()
             raise
+
+    def _with_console(self, settings: Settings) -> Settings:
+        """Finds the console a port, and makes its first user before anybody can come in.
+
+        Raises:
+            PortInUse: somebody else listens there.
+        """
+        port = settings.console.port
+        if self._free_ports:
+            port = tcp.choose_free((self.stack.ports.kafka, self.stack.ports.clickhouse))
+        tcp.require_free(port, "the console", "GANZHI_CONSOLE__PORT")
+        console = settings.console.model_copy(update={"port": port})
+        self.console, self.password = address_of(console), first_run(self.profile)
+        return settings.model_copy(update={"console": console})
 
     def keep(self, notice: Notice = _quiet) -> None:
         """Looks after the children; to be called several times a second.
@@ -151,7 +174,7 @@ class System:
                 notice(kept.name)
 
     def child(self, name: str) -> Child:
-        """The running child of a name (worker-0, sink).
+        """The running child of a name (worker-0, sink, console).
 
         Raises:
             ChildDied: it is not running just now.
@@ -162,7 +185,7 @@ class System:
         raise ChildDied(name, 0)
 
     def stop(self) -> None:
-        """Stops workers, then the sink, then the stack."""
+        """Stops workers, sink and console, then the stack."""
         try:
             for kept in self._kept:
                 if kept.child is not None:

@@ -66,17 +66,24 @@ def writer(settings: ClickHouseSettings, *, database: bool = True) -> Client:
     return _client(settings, settings.writer_user, settings.writer_password.get_secret_value(), database)
 
 
-def reader(settings: ClickHouseSettings) -> Client:
+def reader(settings: ClickHouseSettings, answer_timeout_s: int = ANSWER_TIMEOUT_S) -> Client:
     """A client that may only read, within the limits of the reader user.
+
+    Args:
+        settings: address, user and password.
+        answer_timeout_s: an answer that takes longer is given up.
 
     Raises:
         ClickHouseUnavailable: nobody answers.
         ClickHouseRefused: the server does not let this user in, or there is no such database.
     """
-    return _client(settings, settings.reader_user, settings.reader_password.get_secret_value(), True)
+    password = settings.reader_password.get_secret_value()
+    return _client(settings, settings.reader_user, password, True, answer_timeout_s)
 
 
-def _client(settings: ClickHouseSettings, user: str, password: str, database: bool) -> Client:
+def _client(
+    settings: ClickHouseSettings, user: str, password: str, database: bool, answer_timeout_s: int = ANSWER_TIMEOUT_S
+) -> Client:
     with translating(settings):
         return clickhouse_connect.get_client(
             host=settings.host,
@@ -86,7 +93,7 @@ def _client(settings: ClickHouseSettings, user: str, password: str, database: bo
             password=password,
             database=settings.database if database else "__default__",
             connect_timeout=CONNECT_TIMEOUT_S,
-            send_receive_timeout=ANSWER_TIMEOUT_S,
+            send_receive_timeout=answer_timeout_s,
             compress=not is_near(settings),
             autogenerate_session_id=False,  # sessions allow one request at a time
             show_clickhouse_errors=True,

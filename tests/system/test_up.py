@@ -9,12 +9,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ganzhi.embedded.ports import choose_free
 from ganzhi.embedded.stack import Ports
 from schemas.settings import run_file
 
 LIMIT_S = 120.0
-PROCESSES = 8
-"""JVM, ClickHouse, worker and sink, and a guard each."""
+PROCESSES = 10
+"""JVM, ClickHouse, worker, sink and console, and a guard each."""
 GONE_S = 15.0
 
 
@@ -24,12 +25,13 @@ def started(folder: Path, profile: str) -> tuple[subprocess.Popen[bytes], list[p
     where = {
         "GANZHI_KAFKA__BOOTSTRAP": f"127.0.0.1:{ports.kafka}",
         "GANZHI_CLICKHOUSE__PORT": str(ports.clickhouse),
+        "GANZHI_CONSOLE__PORT": str(choose_free((ports.kafka, ports.clickhouse))),
     }
     command = [sys.executable, "-m", "ganzhi", "up", "--profile", profile]
     with (folder / "up.log").open("wb") as log:
         up = subprocess.Popen(command, env=os.environ | where, stdout=log, stderr=log)
     deadline_s = time.monotonic() + LIMIT_S
-    wanted = {"kafka.Kafka", "ganzhi.embedded.clickhouse_server", "worker", "sink"}
+    wanted = {"kafka.Kafka", "ganzhi.embedded.clickhouse_server", "worker", "sink", "console"}
     while True:
         below = psutil.Process(up.pid).children(recursive=True)
         words: set[str] = set()
@@ -47,7 +49,7 @@ def started(folder: Path, profile: str) -> tuple[subprocess.Popen[bytes], list[p
 
 @pytest.mark.timeout(180)
 def test_killed_it_leaves_no_process(tmp_path: Path) -> None:
-    """Kill -9 of `ganzhi up` ends JVM, ClickHouse, worker and sink, with all guards."""
+    """Kill -9 of `ganzhi up` ends JVM, ClickHouse, worker, sink and console, with all guards."""
     up, below = started(tmp_path, "up-killed")
     assert len(below) >= PROCESSES
     up.kill()
