@@ -1,7 +1,8 @@
 """The whole system of a profile: the embedded stack, its topics and tables, workers, sink and console, kept running.
 
-They are the same processes that run elsewhere (`ganzhi worker`, `ganzhi sink`, `ganzhi console`), as children that end
-with this one. One that ends by itself is started again, with a pause that grows while it keeps failing.
+They are the same processes that run elsewhere (`ganzhi worker`, `ganzhi sink`, `ganzhi console`, and `ganzhi notify`
+where the settings have channels), as children that end with this one. One that ends by itself is started again, with a
+pause that grows while it keeps failing.
 """
 
 import os
@@ -144,6 +145,8 @@ class System:
             self._kept.append(_Kept("sink", ["sink"], folder, env))
             own = {**env, "GANZHI_CONSOLE__PORT": str(self.settings.console.port)}
             self._kept.append(_Kept("console", ["console"], folder, own))
+            if self.settings.notify.channels:
+                self._kept.append(_Kept("notifier", ["notify"], folder, env))
         except BaseException:
             self.stop()
             raise

@@ -19,6 +19,7 @@ The name of a silence, mute or work order is the `event_id` of the action that m
 
 import dataclasses
 import functools
+import hashlib
 import time
 import unicodedata
 import uuid
@@ -108,6 +109,11 @@ class Action:
             DecodeError: it is none.
         """
         return cls(**cast("dict[str, Any]", codec.read("alert_action", raw)))
+
+
+def short_id(key: Key) -> str:
+    """Eight hex digits that name an alert where people have to type."""
+    return hashlib.sha256("\x1f".join(map(str, key)).encode()).hexdigest()[:8]
 
 
 def photo_type(photo: bytes) -> str:

@@ -10,7 +10,7 @@ from schemas import codec
 from schemas.errors import DecodeError
 from schemas.settings import KafkaSettings
 from schemas.topics import ALERT_ACTIONS, ALERTS, topic_name
-from sinks.desk.actions import Action, Key
+from sinks.desk.actions import OF_ALERT, Action, Key
 from sinks.desk.documents import Documents
 from sinks.desk.follower import Follower, Place, reader
 from sinks.desk.projection import Alert, Projection, Silence
@@ -34,6 +34,8 @@ class Desk:
         projection: alerts and silences.
         names: of sites, rules and subjects.
         sites: site → what its document says.
+        turned: set when a document or a silence has come, which concerns alerts that did not change themselves; whoever
+            looks at it clears it.
 
     Raises:
         KafkaUnavailable: no broker answers.
@@ -45,6 +47,7 @@ class Desk:
         self.sites: dict[str, Site] = {}
         self.projection = Projection(self.sites)
         self.names = Names(self.sites, language)
+        self.turned = False
         self._documents = Documents(kafka)
         self._follower = Follower(kafka, TOPICS)
 
@@ -117,15 +120,16 @@ class Desk:
     def _renew(self, changed: list[str] | None = None) -> None:
         for site in self._documents.found if changed is None else changed:
             self.sites[site] = Site(self._documents.found[site])
+            self.turned = True
 
     def _take(self, message: Any, changed: dict[Key, Alert]) -> None:
         value = message.value()
         contract = codec.contract_of(value) if value else None
         try:
             if contract == "alert_action":
-                _note(
-                    changed, self.projection.take_action(Action.parse(value), message.offset(), message.timestamp()[1])
-                )
+                action, known_at = Action.parse(value), message.timestamp()[1]
+                self.turned = self.turned or action.kind not in OF_ALERT
+                _note(changed, self.projection.take_action(action, message.offset(), known_at))
             elif contract in ("alert_rows", "episode_rows"):
                 rows: Any = codec.read(contract, value)["rows"]
                 take = self.projection.take_row if contract == "alert_rows" else self.projection.take_part

@@ -58,6 +58,7 @@ class Follower:
         self._consumer = reader(kafka)
         self.positions: dict[Place, int] = {}
         self._ends: dict[Place, int] = {}
+        self._ahead: list[Message] = []
         try:
             places = []
             for topic in topics:
@@ -87,19 +88,28 @@ class Follower:
         Raises:
             KafkaUnavailable: they cannot be read in time.
         """
-        left = dict(self._ends if ends is None else ends)
+        until = dict(self._ends if ends is None else ends)
+        left = dict(until)
         last_s = time.monotonic()
         while True:
             left = {place: end for place, end in left.items() if self.positions.get(place, end) < end}
             if not left:
                 return
+            ahead, self._ahead = self._ahead, []
             messages = self.poll(0.2)
+            self._ahead = ahead
             now_s = time.monotonic()
             if messages:
                 last_s = now_s
             elif now_s - last_s > TIMEOUT_S:
                 raise KafkaUnavailable(self._kafka.bootstrap, "topics could not be read to their end")
-            yield from messages
+            for message in messages:
+                # What lies behind the end comes with the next poll: it is new.
+                place = bare_name(self._kafka, message.topic()), message.partition()
+                if ends is None or message.offset() < until.get(place, 0):
+                    yield message
+                else:
+                    self._ahead.append(message)
 
     def poll(self, timeout_s: float) -> list[Message]:
         """What has come, in the order of each partition.
@@ -108,7 +118,8 @@ class Follower:
             LogError: the log does not have what comes next any more, or the broker denies it.
         """
         try:
-            found = self._consumer.consume(_BATCH, timeout_s)
+            ahead, self._ahead = self._ahead, []
+            found = [*ahead, *self._consumer.consume(_BATCH, 0.0 if ahead else timeout_s)]
             messages = []
             for message in found:
                 fault = message.error()

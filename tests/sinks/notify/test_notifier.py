@@ -1,0 +1,82 @@
+"""The notifier on the real Kafka: each step once, to the right channel, and quiet when it should be."""
+
+from pathlib import Path
+
+from ganzhi.demo.robot import RobotServer
+from schemas.settings import KafkaSettings
+from sinks.desk.actions import Action, ActionWriter
+from tests.sinks.desk.world import ROOM, alert_row, now_ms
+from tests.sinks.notify.world import ALL, KEY, Receiver, notifying, robot_channel, settings_of, wait_for, world_with
+
+OTHER = ("east", "LightsInEmptyRoom", "E1-102", 1)
+
+
+def test_begin_and_end_of_an_alert(kafka: KafkaSettings, tmp_path: Path) -> None:
+    """What burns already when the first notifier starts is told; then its end, with how long it took."""
+    world = world_with(kafka, tmp_path, ALL)
+    world.fire()
+    with RobotServer(KEY) as robot, notifying(settings_of(kafka, {"robot": robot_channel(robot)})):
+        wait_for(lambda: len(robot.said) == 1, "the beginning was not told")
+        world.resolve()
+        wait_for(lambda: len(robot.said) == 2, "the end was not told")
+    first, last = (said.text for said in robot.said)
+
+    assert (
+        first.startswith("warning · E1 E1-1 办公室101: Lights on in an empty room")
+        or "Lights on in an empty room" in first
+    )
+    assert "to do: Switch them off" in first
+    assert last.startswith("resolved · ")
+    assert robot.refused == []
+
+
+def test_a_second_start_tells_nothing_twice(kafka: KafkaSettings, tmp_path: Path) -> None:
+    """The next notifier goes on where the last one was; what began and ended meanwhile is told by it."""
+    world = world_with(kafka, tmp_path, ALL)
+    with Receiver() as receiver:
+        settings = settings_of(kafka, {"robot": receiver.channel()})
+        world.fire()
+        with notifying(settings):
+            wait_for(lambda: len(receiver.came) == 1, "not told")
+        world.alerts(alert_row(OTHER, "firing", now_ms()), alert_row(OTHER, "resolved", now_ms() + 1))
+        with notifying(settings):
+            wait_for(lambda: len(receiver.steps()) == 3, "what began and ended while nobody looked was not told")
+            world.resolve()
+            wait_for(lambda: len(receiver.steps()) == 4, "the end was not told")
+
+    assert len(receiver.came) == len(receiver.shown)
+    assert receiver.steps() == sorted([
+        (ROOM[2], 1, "firing:warning"), (ROOM[2], 1, "resolved"), (OTHER[2], 1, "firing:warning"), (OTHER[2], 1, "resolved"),
+    ])  # fmt: skip
+
+
+def test_silenced_acknowledged_and_more_severe(kafka: KafkaSettings, tmp_path: Path) -> None:
+    """A silence keeps quiet until it is taken back; an acknowledgement stops escalation; a higher severity is told."""
+    route = {**ALL, "escalate": ["1500ms>boss"]}
+    world = world_with(kafka, tmp_path, route)
+    with Receiver() as receiver, Receiver() as boss, ActionWriter(kafka) as writer:
+        settings = settings_of(kafka, {"robot": receiver.channel(), "boss": boss.channel()})
+        silence = Action("silence", "liu", matcher="space=E1-102", until_ms=now_ms() + 600_000, comment="painting")
+        writer.write([silence])
+        with notifying(settings):
+            world.fire(OTHER)
+            world.fire(ROOM)
+            wait_for(lambda: (ROOM[2], 1, "firing:warning") in receiver.steps(), "not told")
+            wait_for(lambda: (ROOM[2], 1, "escalate:warning:1") in boss.steps(), "nobody took it, and nobody was told")
+            assert all(step[0] == ROOM[2] for step in receiver.steps()), "silenced, and told"
+            writer.write([Action.on(ROOM, "acknowledge", "wang"), Action("unsilence", "liu", refers=silence.event_id)])
+            wait_for(lambda: (OTHER[2], 1, "firing:warning") in receiver.steps(), "not told after the silence")
+            writer.write([Action.on(OTHER, "acknowledge", "wang")])
+            world.fire(ROOM, "critical")
+            wait_for(lambda: (ROOM[2], 1, "firing:critical") in receiver.steps(), "a higher severity was not told")
+            wait_for(lambda: (ROOM[2], 1, "escalate:critical:1") in boss.steps(), "critical, and nobody took it")
+            writer.write([Action.on(ROOM, "assign", "liu", assignee="wang", comment="please")])
+            wait_for(
+                lambda: any(step[2].startswith("assign:") for step in receiver.steps()), "an assignment was not told"
+            )
+            world.resolve(ROOM, "critical")
+            wait_for(
+                lambda: (ROOM[2], 1, "resolved") in boss.steps(), "who was told of the beginning is told of the end"
+            )
+
+    assert not [step for step in boss.steps() if step[0] == OTHER[2]], "acknowledged in time, and escalated"
