@@ -225,7 +225,7 @@ def _order_line(order: WorkOrder, alert: Alert, now_ms: int) -> str:
     parts = [
         text("work_order"),
         order.id[:8],
-        said(order.status(alert, now_ms)),
+        text(f"order {order.status(alert, now_ms)}"),
         plain(order.assignee),
         local(order.due_ms),
     ]

@@ -7,6 +7,7 @@ proxies, no more of the answer than is needed, and no longer than the time-out i
 
 import dataclasses
 import ipaddress
+import logging
 import socket
 import ssl
 import time
@@ -24,6 +25,10 @@ ANSWER_BYTES_MAX: Final = 64 << 10
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _METADATA: Final = ipaddress.IPv6Address("fd00:ec2::254")
 _AGENT: Final = "ganzhi"
+
+
+# Its debug lines hold the path of what it calls, and that is a robot's key.
+logging.getLogger("urllib3").setLevel(logging.INFO)
 
 
 class NotSentError(Exception):

@@ -3,6 +3,7 @@
 `webhook-id` is the id of the message: a receiver that has it already answers 2xx and does nothing.
 """
 
+import base64
 import datetime as dt
 import json
 from collections.abc import Mapping
@@ -37,12 +38,10 @@ class Webhook:
     def __init__(self, settings: ChannelSettings, timeout_s: float) -> None:
         self._settings = settings
         self._timeout_s = timeout_s
-        try:
-            self._signers = [Signer(secret) for secret in settings.secret.get_secret_value().split()]
-        except Exception:  # noqa: BLE001  the library's own error, or base64's; neither may show the secret
-            self._signers = []
-        if not self._signers:
+        secrets = settings.secret.get_secret_value().split()
+        if not secrets or not all(map(_is_secret, secrets)):
             raise ChannelError("a webhook needs a secret: whsec_ and 24 to 64 bytes in base64")
+        self._signers = [Signer(secret) for secret in secrets]
 
     def send(self, message: Message, data: Mapping[str, Json], *, doubtful: bool) -> Answer:
         """Sends what programs read; the id tells a repeat."""
@@ -66,6 +65,14 @@ class Webhook:
         if reply.status in (408, 425, 429) or reply.status >= 500:
             return Answer("later", said, _retry_after_ms(reply.headers))
         return Answer("refused", said + (": the receiver is gone" if reply.status == _GONE else ""))
+
+
+def _is_secret(secret: str) -> bool:
+    try:
+        raw = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        return False
+    return secret.startswith("whsec_") and 24 <= len(raw) <= 64
 
 
 def _retry_after_ms(headers: Mapping[str, str]) -> int:
