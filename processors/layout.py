@@ -15,6 +15,7 @@ from schemas import topics
 from schemas.errors import ContractError
 from schemas.model.document import LIMITS, Document
 from schemas.model.points import PointColumns, point_columns
+from schemas.model.presence import CO2, Estimator, estimators, parameters
 from schemas.rules.instances import compile_rules
 from schemas.rules.program import ROLES_MAX, CompiledRules, Op
 
@@ -43,9 +44,25 @@ META: Final = np.dtype(
         ("edges_end", "i4"),
         ("wastes", "i4"),  # in `lists`: (part, instance) of every part that counts its usage
         ("wastes_end", "i4"),
+        ("sense", "i4"),  # space of whose presence it is evidence (SENSE_META); -1: of none
+        ("spare_", "i4"),
     ]
 )
 """What the kernels know of a point."""
+
+SENSE_META: Final = np.dtype(
+    [
+        ("site", "i4"),
+        ("evidence", "i4"),  # in `lists`: (kind of evidence, point row)
+        ("evidence_end", "i4"),
+        ("state", "i4"),  # row of the space's point `presence`
+        ("likely", "i4"),  # and of its `presence_probability`
+        ("co2", "i4"),  # row of the CO2 that counts: the first one; -1: none
+        ("schedule", "i4"),  # in `lists`: the working schedule; -1: none is known
+        ("params", "i4"),  # row of `sense_params`
+    ]
+)
+"""What the kernels know of a space whose presence is estimated (`schemas.model.presence`)."""
 
 RULE: Final = np.dtype(
     [
@@ -136,6 +153,9 @@ class LayoutArrays(NamedTuple):
     lists: NDArray[np.int64]
     part_instance: NDArray[np.int32]
     part_row: NDArray[np.int32]
+    senses: NDArray[np.void]
+    """by space whose presence is estimated"""
+    sense_params: NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -247,6 +267,7 @@ class _Site:
     rules: CompiledRules
     keep: NDArray[np.bool_]
     row_of: NDArray[np.int32]
+    senses: list[Estimator]
 
 
 def _site(document: Document, topic: str) -> _Site:
@@ -256,7 +277,8 @@ def _site(document: Document, topic: str) -> _Site:
     keep = columns.topic == topics.INPUTS.index(topic)
     row_of = np.full(max(document.next_number, int(columns.numbers.max(initial=0)) + 1), -1, np.int32)
     row_of[columns.numbers[keep].astype(np.int64)] = np.arange(int(keep.sum()), dtype=np.int32)
-    return _Site(document, columns, compile_rules(document, topic), keep, row_of)
+    senses = estimators(document) if topic == topics.METER_READINGS else []
+    return _Site(document, columns, compile_rules(document, topic), keep, row_of, senses)
 
 
 def _pick(columns: PointColumns, keep: NDArray[np.bool_]) -> PointColumns:
@@ -357,14 +379,26 @@ def _build(topic: str, documents: dict[str, Document], versions: dict[str, int])
             for r, s in zip(compiled.inst_rule, compiled.inst_subject, strict=True)
         ]
         severities += [compiled.severities[r] for r in compiled.inst_rule]
+        rows_before = rows
         rows += len(columns.numbers)
         instances += len(compiled.inst_rule)
         slots += len(compiled.slot_agg)
         rules += len(compiled.names)
         code += len(compiled.code)
         schedules += len(compiled.bound_start) - 1
+        for one in site.senses:
+            joined.add(
+                "sense",
+                np.array([[index, rows_before + site.row_of[one.state], rows_before + site.row_of[one.probability]]]),
+            )
+            pairs = [(kind, rows_before + int(site.row_of[number])) for kind, number in one.evidence]
+            joined.add("sense_evidence", np.array(pairs, np.int64).reshape(-1, 2))
+            joined.add("sense_lengths", np.array([len(pairs)]))
+            joined.add("sense_bounds", np.array(one.bounds, np.int64).reshape(-1, 2))
+            joined.add("sense_bound_lengths", np.array([len(one.bounds)]))
+            joined.add("sense_params", np.array([one.values], np.int64))
     arrays = _arrays(joined, gateways, rows, instances, rules)
-    fanout = int((arrays.meta["edges_end"] - arrays.meta["edges"]).max(initial=0))
+    fanout = _fanout(arrays)
     widest = int((arrays.rules["parts_end"] - arrays.rules["parts"]).max(initial=0))
     wasted = int((arrays.meta["wastes_end"] - arrays.meta["wastes"]).max(initial=0)) + fanout * widest
     return Layout(
@@ -382,6 +416,15 @@ def _build(topic: str, documents: dict[str, Document], versions: dict[str, int])
         fanout,
         wasted,
     )
+
+
+def _fanout(arrays: LayoutArrays) -> int:
+    """Instances that one reading may wake, those of the estimates that it moves included."""
+    widths = (arrays.meta["edges_end"] - arrays.meta["edges"]).astype(np.int64)
+    sensed = np.flatnonzero(arrays.meta["sense"] >= 0)
+    senses = arrays.senses[arrays.meta["sense"][sensed]]
+    widths[sensed] += widths[senses["state"]] + widths[senses["likely"]]
+    return int(widths.max(initial=0))
 
 
 class _Lists:
@@ -480,6 +523,7 @@ def _arrays(joined: _Joined, gateways: list[tuple[str, str]], rows: int, instanc
     for key in ("for_ms", "keep_ms", "stale_ms"):
         ruled[key] = longs(key)[inst_rule]
     ruled["flags"][slow] |= USES_DATA_CLOCK
+    senses = _senses(joined, lists, meta)
     table, pool, spans = _gateway_table(gateways)
     return LayoutArrays(
         longs("limits", len(LIMIT_NAMES)),
@@ -495,7 +539,32 @@ def _arrays(joined: _Joined, gateways: list[tuple[str, str]], rows: int, instanc
         lists.array(),
         part_instance,
         part_row,
+        senses,
+        longs("sense_params", len(parameters())),
     )
+
+
+def _senses(joined: _Joined, lists: _Lists, meta: NDArray[np.void]) -> NDArray[np.void]:
+    """Estimates of presence; marks their evidence in `meta`."""
+    named = joined.get("sense", np.int64, 3)
+    evidence = joined.get("sense_evidence", np.int64, 2)
+    bounds = joined.get("sense_bounds", np.int64, 2)
+    ends = _starts(joined.get("sense_lengths", np.int64))
+    bound_lengths = joined.get("sense_bound_lengths", np.int64).astype(np.int64)
+    made = np.zeros(len(named), SENSE_META)
+    made["site"], made["state"], made["likely"] = named.T
+    made["params"] = np.arange(len(named))
+    meta["sense"] = -1
+    first = lists.add(evidence[:, 0], evidence[:, 1])
+    made["evidence"], made["evidence_end"] = first + ends[:-1], first + ends[1:]
+    places = lists.add_grouped(np.zeros(len(named)), _starts(bound_lengths), bounds[:, 0], bounds[:, 1])
+    made["schedule"] = np.where(bound_lengths > 0, places, -1)
+    for row in range(len(named)):
+        own = evidence[ends[row] : ends[row + 1]]
+        meta["sense"][own[:, 1]] = row
+        air = own[own[:, 0] == CO2, 1]
+        made["co2"][row] = air[0] if len(air) else -1
+    return made
 
 
 def _loaded(

@@ -28,6 +28,7 @@ from processors.state import (
     SCALARS,
     SCALED,
     SEEN,
+    SENSE,
     TIMERS,
     TOLD,
     WAITS,
@@ -44,6 +45,7 @@ _ARRAYS: Final[tuple[tuple[str, np.dtype[Any]], ...]] = (
     ("queue", np.dtype("<i4")),
     ("facts", FACT),
     ("seen", SEEN),
+    ("senses", SENSE),
 )
 
 
@@ -91,6 +93,7 @@ def load(raw: bytes, topic: str, partition: int, documents: Documents) -> Proces
     layout = build(topic, found, {site: version for site, (version, _) in processor.heads.items()})
     arrays = layout.arrays
     _validate(state, len(arrays.meta), len(arrays.rules), len(arrays.part_row))
+    _validate_senses(state.senses, len(arrays.senses))
     _validate_points(state, arrays.meta)
     _validate_facts(state, arrays.meta)
     processor.restore(layout, state)
@@ -170,3 +173,11 @@ def _validate_facts(state: StateArrays, meta: NDArray[np.void]) -> None:
     waiting[rows] = True
     if not np.array_equal(waiting, points["flags"] & WAITS != 0):
         raise ContractError("snapshot has facts that nothing points to")
+
+
+def _validate_senses(senses: NDArray[np.void], count: int) -> None:
+    """Estimates are those of the documents; what they hold is no index, and cut where it is used."""
+    if len(senses) != count:
+        raise ContractError("snapshot does not fit the documents that it names")
+    if count and (senses["occupied"].min() < 0 or senses["occupied"].max() > 1):
+        raise ContractError("snapshot has a wrong estimate")

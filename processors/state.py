@@ -143,6 +143,25 @@ PART: Final = np.dtype(
 )
 
 
+SENSE: Final = np.dtype(
+    [
+        ("time", "i8"),  # of the last evidence
+        ("started", "i8"),  # of the first
+        ("odds", "i8"),  # log-odds that somebody is there, 2^-16
+        ("co2_time", "i8"),
+        ("co2_fast", "i8"),  # means of CO2, thousandths of ppm with 8 bits below
+        ("co2_slow", "i8"),
+        ("co2_least", "i8"),  # of the last days
+        ("air_change", "i8"),  # of the room, 10^-9 a minute
+        ("wifi_least", "i8"),  # -1: none seen yet
+        ("plug_least", "i8"),
+        ("occupied", "i4"),
+        ("spare", "i4"),
+    ]
+)
+"""What is known of who is in a space (`kernels.presence`)."""
+
+
 class PointRow(Protocol):
     """A row of POINT, as a kernel sees it."""
 
@@ -214,6 +233,36 @@ class MetaRow(Protocol):
     edges_end: int
     wastes: int
     wastes_end: int
+    sense: int
+
+
+class SenseMeta(Protocol):
+    """A row of SENSE_META (`layout`), as a kernel sees it."""
+
+    site: int
+    evidence: int
+    evidence_end: int
+    state: int
+    likely: int
+    co2: int
+    schedule: int
+    params: int
+
+
+class SenseRow(Protocol):
+    """A row of SENSE, as a kernel sees it."""
+
+    time: int
+    started: int
+    odds: int
+    co2_time: int
+    co2_fast: int
+    co2_slow: int
+    co2_least: int
+    air_change: int
+    wifi_least: int
+    plug_least: int
+    occupied: int
 
 
 class RuleRow(Protocol):
@@ -298,6 +347,7 @@ class StateArrays(NamedTuple):
     """FACT; only this, `seen` and no other array changes its length between documents"""
     seen: NDArray[np.void]
     """SEEN, in the order of the log"""
+    senses: NDArray[np.void]
 
 
 def empty_points(count: int) -> NDArray[np.void]:
@@ -328,7 +378,17 @@ def empty_parts(count: int) -> NDArray[np.void]:
     return parts
 
 
-def empty_state(points: int, instances: int, parts: int) -> StateArrays:
+def empty_senses(count: int) -> NDArray[np.void]:
+    """Spaces of which nothing is known."""
+    senses = np.zeros(count, SENSE)
+    for name in ("time", "started", "co2_time"):
+        senses[name] = NEVER
+    for name in ("wifi_least", "plug_least"):
+        senses[name] = -1
+    return senses
+
+
+def empty_state(points: int, instances: int, parts: int, senses: int = 0) -> StateArrays:
     """A state in which nothing has happened."""
     scalars = np.zeros(SCALARS, np.int64)
     scalars[CLOCK] = NEVER
@@ -341,6 +401,7 @@ def empty_state(points: int, instances: int, parts: int) -> StateArrays:
         np.zeros(max(instances, 1), np.int32),
         np.zeros(0, FACT),
         np.zeros(0, SEEN),
+        empty_senses(senses),
     )
 
 

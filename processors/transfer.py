@@ -51,7 +51,7 @@ def transfer(old: Layout, state: StateArrays, new: Layout) -> StateArrays:
     still there; what it has wasted so far stays with the points that the rule still names.
     """
     arrays = new.arrays
-    moved = empty_state(len(arrays.meta), len(arrays.rules), len(arrays.part_row))
+    moved = empty_state(len(arrays.meta), len(arrays.rules), len(arrays.part_row), len(arrays.senses))
     moved.scalars[:] = state.scalars
     names = tuple(sorted(set(old.sites) | set(new.sites)))
     keys_old, keys_new = _site_keys(old, names), _site_keys(new, names)
@@ -66,6 +66,10 @@ def transfer(old: Layout, state: StateArrays, new: Layout) -> StateArrays:
     moved.instances[inst_new] = state.instances[inst_old]
     found_old, found_new = _match(_part_keys(old, names), _part_keys(new, names))
     moved.parts[found_new] = state.parts[found_old]
+    sense_old, sense_new = _match(
+        _site_keys(old, names)[old.arrays.senses["state"]], _site_keys(new, names)[arrays.senses["state"]]
+    )
+    moved.senses[sense_new] = state.senses[sense_old]
     active = moved.instances["phase"][arrays.part_instance] >= PENDING
     moved.parts["open"][(moved.parts["open"] == COUNTING) & ~active] = CLOSED
     _queue(moved)

@@ -12,6 +12,7 @@ from processors.kernels.alerts import evaluate, own_clock
 from processors.kernels.gauges import gauge_step
 from processors.kernels.jit import inlined, kernel
 from processors.kernels.meters import tell, told_register
+from processors.kernels.presence import sense
 from processors.kernels.programs import Records
 from processors.kernels.registers import delta_row, register_accept, register_first, register_rows, register_step
 from processors.kernels.rows import Longs, reject_row, verdict_row
@@ -69,8 +70,9 @@ YEAR_2000_MS = 946_684_800_000
 GENERATED = -2
 """Gateway of points that `apply` made (waste, vehicles): their rows come resolved."""
 
-READING_ROWS = 256
-"""Rows that one reading can emit by itself: a register over 100 intervals, or a gauge held over 96, and verdicts."""
+READING_ROWS = 512
+"""Rows that one reading can emit by itself: a register over 200 intervals, or a gauge held over 96 and the two
+estimates that it moves, held as long; and verdicts."""
 INSTANCE_ROWS = 4
 """Alert rows that one look at an instance can emit."""
 PART_ROWS = 104
@@ -431,5 +433,23 @@ def step(
                         continue
                 by = own_clock(rules[instance], lists, meta, points, scalars)
                 evaluate(instance, time, by, context, rules, lists, meta, points, instances, parts, queue, scalars, out)
+            if info.sense >= 0:
+                sense(
+                    row,
+                    time,
+                    layout.sense_params,
+                    layout.senses,
+                    state.senses,
+                    context,
+                    rules,
+                    lists,
+                    meta,
+                    points,
+                    instances,
+                    parts,
+                    queue,
+                    scalars,
+                    out,
+                )
         scalars[MESSAGES] += 1
     return count, 0, context[CURSOR]

@@ -9,16 +9,19 @@
 | `vehicle:V/distance`, `…/fuel`, `…/charge` | delta, m, mL, Wh | of trips and sessions |
 | `vehicle:V/odometer`, `…/speed`, `…/soc` | gauge, m, km/h, % | |
 | `vehicle:V/ignition`, `…/on_trip`, `…/order` | state | |
+| `space:S/presence` | state | whether somebody is in a space, estimated (`presence`) |
+| `space:S/presence_probability` | gauge, % | how likely that is |
 
-They are fed by events, not by a gateway: gateway is empty and interval_s is 0. A charge counts in no total: the
-charger's meter counts.
+They are fed by events or estimated, not sent by a gateway: gateway is empty and interval_s is 0. A charge counts in no
+total: the charger's meter counts.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from schemas.codec import Json
-from schemas.topics import VEHICLE_EVENTS, WASTE_EVENTS
+from schemas.model.presence import PROBABILITY_ROLE, STATE_ROLE, estimated_spaces
+from schemas.topics import METER_READINGS, VEHICLE_EVENTS, WASTE_EVENTS
 
 STATION_MEASURES: Final = (
     ("deposited", "waste_deposited", "g"),
@@ -66,6 +69,7 @@ def generated_points(site: str, tables: Mapping[str, Mapping[str, list[Json]]]) 
             yield _waste(f"site:{site}/{waste_class}/{measure}", site, role, unit, measure, waste_class=waste_class)
     for vehicle in _rows(tables.get("vehicles", {})):
         yield from _of_vehicle(site, str(vehicle["id"]), str(vehicle["energy"] or ""))
+    yield from _of_spaces(site, tables.get("points", {}))
 
 
 def _rows(table: Mapping[str, list[Json]]) -> list[Row]:
@@ -93,6 +97,17 @@ def _of_station(site: str, station: Row, classes: list[str], bins: list[Row]) ->
         yield _waste(
             f"station:{name}/fill", site, "fill_level", "%", "fill", station=name, space=space, min="0", max="100"
         )
+
+
+def _of_spaces(site: str, points: Mapping[str, Sequence[Json]]) -> Iterator[Row]:
+    """An estimate is as old as its oldest evidence may be: then it is unknown."""
+    for space, evidence in estimated_spaces(points).items():
+        ages = [int(str(row.get("max_age_s") or 3 * int(str(row.get("interval_s") or 0)))) for row in evidence]
+        common: Row = {"site": site, "space": space, "topic": METER_READINGS, "max_age_s": max(ages) or None}
+        yield {"id": f"space:{space}/{STATE_ROLE}", "role": STATE_ROLE, "kind": "state", "unit": "1", **common}
+        yield {
+            "id": f"space:{space}/{PROBABILITY_ROLE}", "role": PROBABILITY_ROLE, "kind": "gauge", "unit": "%", **common,
+        }  # fmt: skip
 
 
 def _of_vehicle(site: str, name: str, energy: str) -> Iterator[Row]:

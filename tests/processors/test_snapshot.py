@@ -10,7 +10,7 @@ import pytest
 
 from processors import snapshot
 from processors.advance import Processor
-from processors.state import ENGINE, FACT, INSTANCE, PART, POINT, SCALARS, SEEN, TIMERS
+from processors.state import ENGINE, FACT, INSTANCE, PART, POINT, SCALARS, SEEN, SENSE, TIMERS
 from schemas import topics
 from schemas.errors import ContractError
 from tests.processors.logs import DOCUMENTS, eventful
@@ -82,6 +82,7 @@ def arrays(raw: bytes) -> tuple[bytes, dict[str, Any]]:
         ("queue", np.dtype("<i4")),
         ("facts", FACT),
         ("seen", SEEN),
+        ("senses", SENSE),
     )
     for (name, kind), length in zip(kinds, lengths, strict=True):
         found[name] = np.frombuffer(raw, kind, length, at).copy()

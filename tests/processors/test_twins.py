@@ -9,7 +9,7 @@ from pathlib import Path
 import numba
 
 from processors.advance import Processor
-from processors.kernels import alerts, gauges, meters, programs, registers, rows, step, timers, waste
+from processors.kernels import alerts, gauges, meters, presence, programs, registers, rows, step, timers, waste
 from schemas import decode, encode_rows, topics
 from tests.processors.logs import DOCUMENTS
 from tests.processors.twin import heads
@@ -43,7 +43,7 @@ def test_python_says_the_same() -> None:
 
 def test_options_of_every_kernel() -> None:
     """No kernel may reorder arithmetic or run in parallel: the cut of a batch would change a bit."""
-    for module in (alerts, gauges, meters, programs, registers, rows, step, timers, waste):
+    for module in (alerts, gauges, meters, presence, programs, registers, rows, step, timers, waste):
         for name, kernel in vars(module).items():
             if hasattr(kernel, "targetoptions"):
                 options = kernel.targetoptions

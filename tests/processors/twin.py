@@ -54,9 +54,11 @@ class Twin(Processor):
     def _as_rows(self) -> Iterator[None]:
         layout, state = self.layout, self.state
         rows: Any = _Rows
-        arrays = layout.arrays._replace(meta=rows(layout.arrays.meta), rules=rows(layout.arrays.rules))
+        arrays = layout.arrays._replace(
+            meta=rows(layout.arrays.meta), rules=rows(layout.arrays.rules), senses=rows(layout.arrays.senses)
+        )
         self.layout = dataclasses.replace(layout, arrays=arrays)
-        names = ("points", "instances", "parts", "facts")
+        names = ("points", "instances", "parts", "facts", "senses")
         self.state = state._replace(**{name: rows(getattr(state, name)) for name in names})
         try:
             yield
