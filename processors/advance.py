@@ -5,7 +5,7 @@ in the order of the log; what it emits depends on the log, the documents that th
 on nothing else: not on how the log is cut into slabs, not on the clock of the machine.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +78,7 @@ class Processor:
         position: offset of the next message.
         outbox: rows that nobody has taken yet, and the chains of those that were.
         heads: (version, sha256) of every site's document.
+        facts_taken: meter facts that this processor has taken in, in the order of the log; no part of its state.
     """
 
     def __init__(self, topic: str, partition: int, documents: Documents) -> None:
@@ -87,6 +88,7 @@ class Processor:
         self.position = 0
         self.outbox = Outbox(topic, partition)
         self.heads: dict[str, tuple[int, bytes]] = {}
+        self.facts_taken: list[bytes] = []
         self._documents = documents
         self.layout = build(topic, {}, {})
         self.state = empty_state(0, 0, 0)
@@ -194,8 +196,18 @@ class Processor:
                 self.topic, self.partition, offsets, readings.times_ms[starts[at:until]], nothing, nothing
             )
             self._step(slab, count, readings.spans_ms[part])
+            self._forget_applied()
             self.position += count
             at = until
+
+    def expect(self, messages: Iterable[bytes]) -> None:
+        """Lets meter facts wait from the start on, for a history by the time of its events (see `facts`).
+
+        Args:
+            messages: what `facts_taken` of the task that read the log has gathered.
+        """
+        rows = facts.waiting(facts.standing(messages), self.layout)
+        self.state = facts.preload(self.state, rows)
 
     def wait(self, clock_ms: int) -> None:
         """Time passes up to `clock_ms`, and nothing is read: what is due by then happens."""
@@ -501,6 +513,7 @@ class Processor:
         except facts.Refused as refused:
             self._reject(slab, record, refused.reason, refused.detail, 0, value, site)
             return
+        self.facts_taken.append(value)
         adopted = facts.adopted(self.state, fact)
         self.state, late = facts.take_in(self.state, fact)
         meta = self.layout.arrays.meta

@@ -4,10 +4,12 @@ A fact whose time lies before a point's clock is *late*: what was published stay
 a verdict (`late_fact`), and what the fact says of the time to come (multiplier, width) holds from the clock on. Any
 other fact waits for a reading that passes its time (`kernels.meters`).
 
-In the order of events the result is exact (what settlement does): let every reading come in the order of its time, of
-those of one point and time only the last one in the log; let the facts that `standing` leaves come each after the
-readings up to its time. Then no reading and no fact is late, every fact is applied between the readings that it lies
-between, and the sum of a point's rows is the sum of its pieces, to the unit. `processors.ordered` runs just that.
+In the order of events the result is exact, and that is what settlement computes. Let all facts that `standing` leaves
+wait from the start (`waiting`, `preload`), and feed each point's readings in the order of their time, of those of one
+time only the last one in the log. Then no reading and no fact is late, each fact is applied between the readings that
+it lies between, whenever it was told, and a point's rows sum to its pieces, to the unit. `Processor.adopt`,
+`Processor.expect` and `Processor.feed` are that run for whole sites; rows of other facts than those that the task took
+in (`Processor.facts_taken`) are no part of it.
 """
 
 import dataclasses
@@ -25,6 +27,7 @@ from processors.state import (
     INITIAL,
     INSTALLED,
     MULTIPLIER,
+    NEVER,
     RATIO,
     REMOVED,
     RESET,
@@ -302,3 +305,47 @@ def standing(messages: Iterable[bytes]) -> list[bytes]:
             gone.add((site, str(fields["replaces"])))
         found.setdefault((site, str(fields["event_id"])), (cast("int", fields["at_ms"]), place, message))
     return [message for key, (_, _, message) in sorted(found.items(), key=lambda item: item[1][:2]) if key not in gone]
+
+
+def waiting(messages: Iterable[bytes], layout: Layout) -> NDArray[np.void]:
+    """Facts as rows of FACT of a layout, as the kernels want them.
+
+    Args:
+        messages: of the contract `meter_fact`; see `standing`.
+        layout: sites, points and registers that it does not have are left out.
+
+    Returns:
+        By row, time and the order of the messages; of those of one row, time and kind the last one.
+    """
+    found: dict[tuple[int, int, int], tuple[int, ...]] = {}
+    for message in messages:
+        fields = codec.read("meter_fact", message)
+        site = str(fields["site"])
+        if site not in layout.sites:
+            continue
+        kind, at = KINDS.index(str(fields["kind"])), cast("int", fields["at_ms"])
+        event, index = event_key(site, str(fields["event_id"])), layout.sites.index(site)
+        for register in cast("list[dict[str, int | None]]", fields["registers"]):
+            try:
+                row = _row(register, kind, at, event, index, layout)
+            except Refused:
+                continue
+            found.pop((row[0], at, kind), None)
+            found[(row[0], at, kind)] = row
+    rows = np.array(list(found.values()), FACT)
+    return rows[np.lexsort((rows["at"], rows["row"]))]
+
+
+def preload(state: StateArrays, rows: NDArray[np.void]) -> StateArrays:
+    """The state in which facts wait from the start on.
+
+    Args:
+        state: points that have been read keep what waits for them (`transfer` brings it along).
+        rows: of `waiting`.
+    """
+    fresh = rows[state.points["clock"][rows["row"]] == NEVER]
+    kept = state.facts[state.points["clock"][state.facts["row"]] != NEVER]
+    joined = np.concatenate([kept, fresh])
+    made = state._replace(facts=joined[np.argsort(joined["row"], kind="stable")])
+    mark_waiting(made)
+    return made

@@ -2,14 +2,17 @@
 
 import dataclasses
 import math
+import random
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.advance import Processor
+from processors.events import Feed
 from processors.kernels.meters import wide_share
 from processors.state import BARE, UNRECORDED
 from schemas import codec
@@ -24,6 +27,7 @@ from tests.processors.world import (
     Row,
     batch,
     config,
+    decode,
     document,
     fact,
     library,
@@ -348,7 +352,7 @@ MOVES = st.lists(
 )
 
 
-@patient(max_examples=60)
+@patient(max_examples=25)
 @given(MOVES, st.sampled_from([900, 86_400]))
 def test_nothing_is_invented_and_nothing_lost(moves: list[tuple[Any, ...]], interval_s: int) -> None:
     """Any life of a register, told in time, with values at every change: the ledger is the floor of the exact usage."""
@@ -379,3 +383,88 @@ def test_nothing_is_invented_and_nothing_lost(moves: list[tuple[Any, ...]], inte
     assert usage(processor, rows) == math.floor(life.exact)
     assert not rows["rejected"]
     tiled(rows["ledger"], T0)
+
+
+# -- the order of events ----------------------------------------------------------------------------------------------
+
+
+def settled(doc: Document, messages: list[bytes]) -> tuple[Processor, dict[str, list[Row]]]:
+    """Readings and facts as settlement takes them, from messages in the order of arrival."""
+    readings: dict[int, int] = {}
+    taken = []
+    for message in messages:
+        if codec.contract_of(message) == "meter_fact":
+            taken.append(message)
+            continue
+        sent: Any = codec.read("meter_batch", message)
+        for one in sent["readings"]:
+            readings[sent["base_ms"] + one["offset_ms"]] = one["value"]
+    processor = Processor("meter.readings", 0, library(doc).__getitem__)
+    processor.adopt({"s1": doc})
+    processor.expect(taken)
+    times = np.array(sorted(readings), np.int64)
+    values = np.array([readings[time] for time in times.tolist()], np.int64)
+    nothing = np.zeros(len(times), np.int64)
+    row = nothing.astype(np.int32)
+    processor.feed(Feed(row, row + REGISTER, times, values, row.astype(np.int8), nothing))
+    return processor, decode(processor.take())
+
+
+def rows_of(rows: dict[str, list[Row]]) -> list[tuple[float, float, int, str, str]]:
+    """Ledger rows without the message that made them."""
+    return brief(rows["ledger"])
+
+
+@patient(max_examples=25)
+@given(MOVES, st.randoms(use_true_random=False), st.booleans())
+def test_the_order_of_arrival_plays_no_part(moves: list[tuple[Any, ...]], chooser: random.Random, late: bool) -> None:
+    """Shuffled, repeated, the facts weeks late or at once: settled, everything is as if it had come in order, exactly."""
+    life, time, events = Life(value=500), T0, [batch([(REGISTER, T0, 500)])]
+    for place, (move, wait, step, level, (numerator, denominator)) in enumerate(moves):
+        time += wait
+        if move == "glitch":
+            events.append(batch([(REGISTER, time, life.value // 2)]))
+            continue
+        life.use(step)
+        about: dict[str, int] = {"final": life.value}
+        if move in ("swap", "reset"):
+            life.value = about["initial"] = level
+        if move == "multiplier":
+            life.ratio = Fraction(numerator, denominator)
+            about |= {"numerator": numerator, "denominator": denominator}
+        if move == "width":
+            about |= {"span": SPAN}
+        kind = "swapped" if move == "swap" else move
+        read_now = move == "read"
+        events.append(
+            batch([(REGISTER, time, life.value)]) if read_now else told(time, kind, event_id=str(place), **about)
+        )
+    events.append(batch([(REGISTER, time + Q, life.value)]))
+    doc = meter(span=SPAN, limits={"dips": 1 << 30})
+    once, in_order = settled(doc, events)
+    assert usage(once, in_order) == math.floor(life.exact)
+    arrived = [*events, *chooser.choices(events, k=5)]
+    chooser.shuffle(arrived)
+    if late:
+        arrived.sort(key=lambda message: codec.contract_of(message) == "meter_fact")
+    again, others = settled(doc, arrived)
+    assert rows_of(others) == rows_of(in_order)
+    assert usage(again, others) == usage(once, in_order)
+    # What the live task took in, in whatever order, is the same for settlement.
+    live, _ = run(records([(T0, config(doc)), *((time + Q, message) for message in arrived)]), library(doc))
+    assert sorted(set(live.facts_taken)) == sorted({m for m in events if codec.contract_of(m) == "meter_fact"})
+
+
+def test_a_correction_and_its_reverse_cancel() -> None:
+    """A fact that is replaced, and replaced again by one that says the first thing: settled as the first alone."""
+    doc = meter(span=SPAN)
+    readings = [batch([(REGISTER, T0 + place * Q, value)]) for place, value in enumerate((1000, 1010, 3, 5, 9))]
+    first = told(T0 + Q + MIN, final=1011, initial=2, event_id="1")
+    second = told(T0 + Q + MIN, final=2000, initial=0, event_id="2", replaces="1")
+    third = told(T0 + Q + MIN, final=1011, initial=2, event_id="3", replaces="2")
+    alone = settled(doc, [*readings, first])
+    assert rows_of(settled(doc, [*readings, first, second])[1]) != rows_of(alone[1])
+    assert rows_of(settled(doc, [*readings, first, second, third])[1]) == rows_of(alone[1])
+    assert usage(*alone) == 11 + 7
+    void = fact("swapped", T0 + Q + MIN, event_id="4", replaces="1")
+    assert rows_of(settled(doc, [*readings, first, void])[1]) == rows_of(settled(doc, readings)[1])
