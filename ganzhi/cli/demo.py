@@ -147,8 +147,12 @@ def _live(run: "Demo", stop: threading.Event, console: Console, lasts_s: float |
             told[alert.key] = alert.state
             console.print(alert_line(alert, run.alerts, max(console.width, 100)), soft_wrap=True)
 
+    shown = 0
     while not over():
         watched(tell, lambda name: console.print(f"{name}: {text('restarted')}"))
+        for said in run.robot.said[shown:]:
+            shown += 1
+            console.print(f"{text('robot')}  {said.text.splitlines()[0]}", style="cyan", markup=False, soft_wrap=True)
     return first_alert_s
 
 

@@ -79,6 +79,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "silenced": ("静默中", "silenced"),
     "at the same time": ("与他人同时操作", "at the same time as another"),
     "no silences": ("没有静默", "no silences"),
+    "robot": ("群机器人", "robot"),
     "alerts help": ("告警：查看、确认、指派、静默、工单。", "Alerts: what is burning, and what people do about it."),
     "no alerts": ("没有告警", "no alerts"),
     "open": ("持续中", "goes on"),

@@ -8,7 +8,7 @@ import datetime as dt
 import io
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import chinese_calendar
 import yaml
@@ -23,6 +23,9 @@ YEARS: Final = (2025,)
 """Of which the calendar says every day."""
 TARIFF_FROM: Final = "2025-06-01"
 
+ROBOT: Final = "robot"
+"""Channel of the demo: a group robot on this machine."""
+
 Row = Mapping[str, str]
 _CSV: Final[dict[str, Callable[[], Iterable[Row]]]] = {
     "spaces": tables.spaces, "tenure": tables.tenure_rows, "gateways": tables.gateways, "equips": tables.equips,
@@ -35,8 +38,13 @@ _YAML: Final[dict[str, Callable[[], Iterable[Row]]]] = {
 }  # fmt: skip
 
 
-def write_model(folder: Path) -> None:
-    """Writes every file of the model; the folder may exist, files of these names are replaced."""
+def write_model(folder: Path, spoken: Literal["zh", "en"] = "zh") -> None:
+    """Writes every file of the model; the folder may exist, files of these names are replaced.
+
+    Args:
+        folder: where.
+        spoken: language of the robot's messages.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for name, rows in _CSV.items():
         _write_csv(folder / f"{name}.csv", list(rows()))
@@ -55,10 +63,16 @@ def write_model(folder: Path) -> None:
     written["tariffs"] = list(_tariffs())
     written["factors"] = list(_factors())
     written["denominators"] = list(_denominators())
+    written["routes"] = list(_routes(spoken))
     for name, listed in written.items():
         (folder / f"{name}.yaml").write_text(_dump([_plain(row) for row in listed]), "utf-8")
     (folder / "rules").mkdir(exist_ok=True)
     (folder / "rules" / "civic.yaml").write_text(_dump(_pack()), "utf-8")
+
+
+def _routes(spoken: str) -> Iterable[Row]:
+    """Everything goes to the robot that the demo starts; what ends together is told together."""
+    yield {"id": "everything", "send_to": ROBOT, "language": spoken, "source": ASSUMED}
 
 
 def _plain(row: Row) -> dict[str, str]:

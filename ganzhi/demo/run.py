@@ -8,6 +8,7 @@ into the log while the worker loads.
 import dataclasses
 import json
 import os
+import secrets
 import shutil
 import sys
 import tempfile
@@ -21,7 +22,8 @@ from typing import Final, TypeVar
 from ganzhi.cli.console import login_line
 from ganzhi.cli.texts import language, text
 from ganzhi.demo.feed import SPEED, Feed
-from ganzhi.demo.model import write_model
+from ganzhi.demo.model import ROBOT, write_model
+from ganzhi.demo.robot import RobotServer
 from ganzhi.demo.simulator import Batch, Simulator
 from ganzhi.demo.watch import Watch, worker_lag
 from ganzhi.embedded.children import Child
@@ -94,6 +96,7 @@ class Demo:
         documents: the published ones, by site; once prepared.
         alerts: the alerts of the log; once prepared.
         watch: figures for the screen; once prepared.
+        robot: a group robot of the kind of WeCom's, to which the notifier tells every alert; once prepared.
     """
 
     settings: Settings
@@ -101,6 +104,7 @@ class Demo:
     documents: dict[str, Document]
     alerts: Desk
     watch: Watch
+    robot: RobotServer
 
     def __init__(self, options: Options, stop: threading.Event, say: Say) -> None:
         self.options = options
@@ -144,6 +148,7 @@ class Demo:
             GanzhiError: something cannot be started.
         """
         self._report = report
+        self._start_robot()
         again = self.options.keep and (self._folder / MARK).is_file()
         kernels = self._pool.submit(self._compile)
         stack = self._pool.submit(self._system.start_stack)
@@ -167,6 +172,15 @@ class Demo:
         if self.simulator is not None:
             self._load(self.simulator, self._wait(history))
         self._wait(children)
+
+    def _start_robot(self) -> None:
+        """Starts the local channel, and tells the processes of it that are started later."""
+        self.robot = RobotServer(secrets.token_urlsafe(16))
+        self.robot.__enter__()
+        self._opened.append(self.robot.close)
+        channel = f"GANZHI_NOTIFY__CHANNELS__{ROBOT.upper()}__"
+        wanted = {"KIND": "wecom", "URL": self.robot.url("wecom"), "ALLOW_PRIVATE": "true"}
+        os.environ.update({channel + name: value for name, value in wanted.items()})
 
     def _start_children(self, kernels: Future[None]) -> None:
         kernels.result()
@@ -240,7 +254,7 @@ class Demo:
         """Writes the model and checks it; not in the profile's folder, which is being wiped meanwhile."""
         folder = Path(tempfile.mkdtemp(prefix="ganzhi-demo-"))
         self._opened.append(lambda: shutil.rmtree(folder, ignore_errors=True))
-        write_model(folder)
+        write_model(folder, language())
         model, faults = check_folder(folder)
         if faults:
             raise ModelError(faults)

@@ -14,6 +14,7 @@ from ganzhi.cli.alerts import STYLES, amount, money
 from ganzhi.cli.texts import text
 from ganzhi.demo import plan
 from ganzhi.demo.layout import zone_index
+from ganzhi.demo.robot import Said
 from ganzhi.demo.run import Demo
 from ganzhi.demo.world import ZONE
 from sinks.desk.desk import Desk
@@ -26,6 +27,8 @@ SPARK_DAYS: Final = 30
 ROOMY_LINES: Final = 30
 """From so many lines on there are empty ones between the parts."""
 COLUMN_GAP: Final = 2
+ROBOT_LINES: Final = 4
+"""With so many lines for alerts, one is for what the robot said."""
 
 
 class Rates:
@@ -114,7 +117,15 @@ class Screen:
         cost = sum(alert.cost or 0 for alert in known)
         title = Text(text("alerts"), "bold").append(f"  {len(known)}, {burning} {text('of which open')}")
         title.append(f"  ¥{cost / 10_000:,.2f} {text('so far')}", "bold")
-        return [title, *(alert_line(alert, self._demo.alerts, width) for alert in known[: lines - 1])]
+        said = [robot_line(one, width) for one in self._demo.robot.said[-1:]] if lines >= ROBOT_LINES else []
+        lines -= len(said)
+        return [title, *said, *(alert_line(alert, self._demo.alerts, width) for alert in known[: lines - 1])]
+
+
+def robot_line(said: Said, width: int) -> Text:
+    """What the group robot said last."""
+    told = " ".join(said.text.splitlines()[:2])
+    return Text(plan.fit(f"{text('robot')}  {told}", width), "cyan")
 
 
 def clock(time_ms: int) -> dt.datetime:

@@ -146,7 +146,8 @@ class System:
             own = {**env, "GANZHI_CONSOLE__PORT": str(self.settings.console.port)}
             self._kept.append(_Kept("console", ["console"], folder, own))
             if self.settings.notify.channels:
-                self._kept.append(_Kept("notifier", ["notify"], folder, env))
+                link = {"GANZHI_NOTIFY__LINK": self.settings.notify.link or self.console}
+                self._kept.append(_Kept("notifier", ["notify"], folder, {**env, **link}))
         except BaseException:
             self.stop()
             raise

@@ -113,7 +113,7 @@ class Action:
 
 def short_id(key: Key) -> str:
     """Eight hex digits that name an alert where people have to type."""
-    return hashlib.sha256("\x1f".join(map(str, key)).encode()).hexdigest()[:8]
+    return hashlib.sha256("\x1f".join(map(str, key)).encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
 def photo_type(photo: bytes) -> str:

@@ -119,7 +119,10 @@ class Follower:
         """
         try:
             ahead, self._ahead = self._ahead, []
-            found = [*ahead, *self._consumer.consume(_BATCH, 0.0 if ahead else timeout_s)]
+            # The first one at once, and what is there with it: `consume` alone would wait for a whole batch.
+            first = self._consumer.poll(0.0 if ahead else timeout_s)
+            more = self._consumer.consume(_BATCH, 0.0) if first is not None else []
+            found = [*ahead, *([first] if first is not None else []), *more]
             messages = []
             for message in found:
                 fault = message.error()

@@ -18,7 +18,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 from schemas.codec import Json
 from schemas.settings import Settings
@@ -43,37 +43,50 @@ POSITION_MS: Final = 10_000
 """So often the position is written although nothing was decided: it spares the next start some reading."""
 DATA_ALERTS_MAX: Final = 1000
 
+Answered: TypeAlias = tuple[str, Sending, Answer, bool]
+"""Channel, message, what became of it, whether the thread has none left."""
+
 _log = logging.getLogger("ganzhi.notify")
 
 
 class _Sender(threading.Thread):
-    """The thread of one channel; it has one message at a time."""
+    """The thread of one channel; it has a few messages at a time, and stops at the first that was not taken."""
 
-    def __init__(self, name: str, channel: Channel, answers: "queue.Queue[tuple[str, Sending, Answer]]") -> None:
+    def __init__(self, name: str, channel: Channel, answers: "queue.Queue[Answered]") -> None:
         super().__init__(name=f"channel-{name}", daemon=True)
         self.channel = channel
         self.busy = False
         self._name = name
         self._answers = answers
-        self._work: queue.Queue[tuple[Sending, Mapping[str, Json]]] = queue.Queue()
+        self._work: queue.Queue[list[tuple[Sending, Mapping[str, Json]]]] = queue.Queue()
         self.start()
 
-    def give(self, sending: Sending, data: Mapping[str, Json]) -> None:
-        """Has a message sent."""
+    def give(self, work: list[tuple[Sending, Mapping[str, Json]]]) -> None:
+        """Has messages sent, in their order."""
         self.busy = True
-        self._work.put((sending, data))
+        self._work.put(work)
 
     def run(self) -> None:
         while True:
-            sending, data = self._work.get()
-            point("channel-before-send")
-            try:
-                answer = self.channel.send(sending.message, data, doubtful=sending.doubtful)
-            except Exception as error:  # noqa: BLE001  a channel must never end the notifier
-                # Its text may hold an address, and so a secret; its type says enough.
-                answer = Answer("unknown", f"{type(error).__name__} in the channel")
-            point("channel-after-send")
-            self._answers.put((self._name, sending, answer))
+            work = self._work.get()
+            for number, (sending, data) in enumerate(work, 1):
+                answer = self._send(sending, data)
+                last = answer.outcome != "sent" or number == len(work)
+                self._answers.put((self._name, sending, answer, last))
+                if self.channel.gap_ms:
+                    time.sleep(self.channel.gap_ms / 1000)
+                if last:
+                    break
+
+    def _send(self, sending: Sending, data: Mapping[str, Json]) -> Answer:
+        point("channel-before-send")
+        try:
+            answer = self.channel.send(sending.message, data, doubtful=sending.doubtful)
+        except Exception as error:  # noqa: BLE001  a channel must never end the notifier
+            # Its text may hold an address, and so a secret; its type says enough.
+            answer = Answer("unknown", f"{type(error).__name__} in the channel")
+        point("channel-after-send")
+        return answer
 
 
 class Notifier:
@@ -119,7 +132,7 @@ class Notifier:
         self._desk.catch_up(position)
         self._planner.skip()
         self._wording = Wording(self._desk.projection, self._desk.names, settings.notify.link)
-        self._answers: queue.Queue[tuple[str, Sending, Answer]] = queue.Queue()
+        self._answers: queue.Queue[Answered] = queue.Queue()
         self._senders = {name: _Sender(name, channel, self._answers) for name, channel in channels.items()}
         self._wakes: list[tuple[int, Key]] = []
         self._next_scan_ms = self._next_lists_ms = 0
@@ -147,7 +160,8 @@ class Notifier:
         """One turn of the loop; waits at most so long for something to come."""
         # 1.
         changed = self._desk.poll(poll_s)
-        point("loop-after-read")
+        if changed:
+            point("loop-after-read")
         records: list[Notice | Message | Delivery] = [*self._take_answers()]
         # 2.
         records += self._decide(changed)
@@ -165,14 +179,16 @@ class Notifier:
     def _commit(self, records: list[Notice | Message | Delivery] | list[Delivery], *, send: bool = True) -> None:
         now_ms = self._clock()
         moved_on = self._written != self._desk.positions
+        if any(isinstance(record, Delivery) for record in records):
+            point("answers-before-commit")
         if records or (moved_on and now_ms >= self._written_ms + POSITION_MS):
             self._journal.write(records, self._desk.positions)
             self._written, self._written_ms = dict(self._desk.positions), now_ms
         if send:
             for name, sender in self._senders.items():
-                sending = None if sender.busy else self.outbox.due(name, now_ms)
-                if sending is not None:
-                    sender.give(sending, self._data(sending.message))
+                due = [] if sender.busy else self.outbox.due(name, now_ms)
+                if due:
+                    sender.give([(sending, self._data(sending.message)) for sending in due])
 
     def _decide(self, changed: list[Alert]) -> list[Notice]:
         now_ms = self._clock()
@@ -223,10 +239,10 @@ class Notifier:
         found = []
         while True:
             try:
-                name, sending, answer = self._answers.get_nowait()
+                name, sending, answer, last = self._answers.get_nowait()
             except queue.Empty:
                 break
-            self._senders[name].busy = False
+            self._senders[name].busy = not last
             now_ms = self._clock()
             delivery = Delivery(sending.message.id, now_ms, name, answer.outcome, sending.attempt + 1, answer.detail)
             self._remember(delivery)

@@ -20,6 +20,8 @@ from sinks.notify.records import Delivery, Message, Notice, name_of
 MINUTE_MS: Final = 60_000
 NOTICES_MAX: Final = 10_000
 """Of one message: their ids must fit into a record."""
+AT_ONCE: Final = 100
+"""So many messages a channel is given together."""
 FINAL: Final = ("sent", "moved")
 REFUSED_MAX: Final = 10
 """So often a message is offered to a channel that refuses it; then it is given up, which the topic says."""
@@ -205,12 +207,13 @@ class Outbox:
                 lane.down = True
                 lane.turns.append(("down", lane.failing_since))
 
-    def due(self, channel: str, now_ms: int) -> Sending | None:
-        """The next message that may be tried on a channel now."""
+    def due(self, channel: str, now_ms: int) -> list[Sending]:
+        """The messages that may be tried on a channel now, in their order."""
         lane = self.lanes[channel]
-        if now_ms < lane.not_before or lane.used(now_ms) >= lane.per_minute:
-            return None
-        return next((sending for sending in lane.open.values() if sending.next_ms <= now_ms), None)
+        if now_ms < lane.not_before:
+            return []
+        left = max(0, lane.per_minute - lane.used(now_ms))
+        return [sending for sending in lane.open.values() if sending.next_ms <= now_ms][: min(left, AT_ONCE)]
 
     def notices(self, ids: Iterable[str]) -> list[Notice]:
         """Notices by their ids, those that are not delivered."""

@@ -159,24 +159,24 @@ class Planner:
     @staticmethod
     def _by_people(look: "_Look", route: Route, fresh: list[Entry]) -> None:
         """What people did that another has to know."""
-        if not route.targets:
-            return
-        first = route.targets[0]
+        channels = dict.fromkeys(target.channel for target in route.targets)
         for entry in fresh:
             action = entry.action
             if action is None or entry.void or not look.alert.open:
                 continue
             if action.kind in ("assign", "work_order"):
-                target = Target(first.channel, first.channel, action.assignee)
-                look.tell(route, target, f"assign:{action.event_id}", alone=True, people=(action.assignee,))
+                for channel in channels:
+                    target = Target(channel, channel, action.assignee)
+                    look.tell(route, target, f"assign:{action.event_id}", alone=True, people=(action.assignee,))
             elif action.kind == "reopen" and look.alert.status == "reopened":
                 for target in route.targets:
                     look.tell(route, target, f"reopened:{action.event_id}", alone=True)
         for order in look.alert.work_orders.values():
             status = order.status(look.alert, look.now_ms)
             if status == "overdue":
-                target = Target(first.channel, first.channel, order.assignee)
-                look.tell(route, target, f"overdue:{order.id}", alone=True, people=(order.assignee,))
+                for channel in channels:
+                    target = Target(channel, channel, order.assignee)
+                    look.tell(route, target, f"overdue:{order.id}", alone=True, people=(order.assignee,))
             elif status == "open":
                 look.wake(order.due_ms + 1)
 

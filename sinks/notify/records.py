@@ -17,7 +17,7 @@ ID_CHARS: Final = 16
 
 def name_of(*parts: object) -> str:
     """An id that follows from what it is of, so that deciding the same twice is seen."""
-    return hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()[:ID_CHARS]
+    return hashlib.sha256("\x1f".join(map(str, parts)).encode("utf-8", "surrogatepass")).hexdigest()[:ID_CHARS]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

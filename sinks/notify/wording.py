@@ -7,7 +7,7 @@ import datetime as dt
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import urlencode
 
 from sinks.desk.actions import Key
 from sinks.desk.projection import Alert, Projection, rank
@@ -145,7 +145,7 @@ class Wording:
 
     def _line(self, notice: Notice) -> str:
         language, alert = notice.language, self._projection.alerts.get(notice.key)
-        kind = notice.severity if notice.kind == "firing" else notice.kind
+        kind = notice.severity if notice.kind in ("firing", "list", "confirm") else notice.kind
         spent_ = spent(alert, language) if alert is not None else ""
         parts = [f"{say(kind, language)} {self.where(notice.key, language)}", self.what(notice.key, language), spent_]
         return "· " + say("; ", language).join(filter(None, parts))
@@ -210,7 +210,9 @@ class Wording:
 
     def link(self, key: Key) -> str:
         """Address of an alert in the console."""
-        return f"{self._link}/alert/" + "/".join(quote(str(part), safe="") for part in key)
+        return f"{self._link}/alert?" + urlencode(
+            dict(zip(("site", "rule", "subject", "episode"), key, strict=True)), errors="replace"
+        )
 
     def sensitive(self, key: Key) -> bool:
         """Whether a room is one of which only sums are shown, never when somebody was there."""

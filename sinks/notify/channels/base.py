@@ -38,6 +38,8 @@ class Channel(Protocol):
 
     per_minute: ClassVar[int]
     bytes_max: ClassVar[int]
+    gap_ms: ClassVar[int]
+    """Least time between two messages."""
     recognises: ClassVar[bool]
     """Whether the other side can tell a repeat by the id that goes with a message."""
 

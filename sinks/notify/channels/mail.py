@@ -31,6 +31,7 @@ class Mail:
 
     per_minute: ClassVar[int] = 30
     bytes_max: ClassVar[int] = 60_000
+    gap_ms: ClassVar[int] = 0
     recognises: ClassVar[bool] = True
 
     def __init__(self, settings: ChannelSettings, timeout_s: float) -> None:

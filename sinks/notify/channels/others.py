@@ -24,6 +24,7 @@ class Others:
 
     per_minute: ClassVar[int] = 20
     bytes_max: ClassVar[int] = 1500
+    gap_ms: ClassVar[int] = 0
     recognises: ClassVar[bool] = False
 
     def __init__(self, settings: ChannelSettings, timeout_s: float) -> None:

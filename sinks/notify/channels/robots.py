@@ -39,6 +39,7 @@ class Robot:
 
     per_minute: ClassVar[int] = 20
     bytes_max: ClassVar[int] = _TEXT_BYTES
+    gap_ms: ClassVar[int] = 0
     recognises: ClassVar[bool] = False
     code: ClassVar[str] = "errcode"
     busy: ClassVar[Mapping[int, int]] = {}
@@ -123,6 +124,7 @@ class Feishu(Robot):
     """A hundred a minute, five a second; the signature is in the body, with seconds."""
 
     per_minute = 60
+    gap_ms = 250
     code = "code"
     busy: ClassVar[Mapping[int, int]] = {9499: 10_000, 11232: 60_000}
 

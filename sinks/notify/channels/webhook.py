@@ -33,6 +33,7 @@ class Webhook:
 
     per_minute: ClassVar[int] = 120
     bytes_max: ClassVar[int] = 60_000
+    gap_ms: ClassVar[int] = 0
     recognises: ClassVar[bool] = True
 
     def __init__(self, settings: ChannelSettings, timeout_s: float) -> None:
