@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from replay.backtest import WARM_UP_MS, Sources, Span, on_trial, whole_span
 from replay.log import History
 from replay.readings import ALL_FROM_MS, ALL_TO_MS, Readings, Watch, gather
+from replay.what_if import replaced
 from schemas.codec import Json
 from schemas.encode import Mode
 from schemas.errors import ConfigurationError, Fault, ModelError
@@ -46,11 +47,12 @@ class Trial:
     span: Span
     rejected: int = 0
 
-    def with_rules(self, packs: Packs | None) -> dict[str, Document]:
+    def with_rules(self, packs: Packs | None, beside: bool = False) -> dict[str, Document]:
         """The documents with other rules.
 
         Args:
             packs: None: the rules in force.
+            beside: the rules in force stay, but for those whose place the packs take (`what_if.replaced`).
 
         Raises:
             ModelError: the packs do not fit the model.
@@ -60,7 +62,10 @@ class Trial:
         faults = [fault for document in self.documents.values() for fault in check_packs(*packs, document)]
         if faults:
             raise ModelError(sorted(set(faults), key=lambda fault: (fault.file, fault.line)))
-        return {site: on_trial(document, packs[0]) for site, document in self.documents.items()}
+        return {
+            site: on_trial(document, replaced(document.rules, packs[0]) if beside else packs[0])
+            for site, document in self.documents.items()
+        }
 
 
 def read_rules(names: Sequence[str]) -> Packs:
@@ -165,6 +170,27 @@ def of_files(
     readings = {site: Readings.of(parts) for site, parts in kept.parts.items() if site in chosen}
     sources = {METER_READINGS: readings}
     return Trial(chosen, sources, _span(sources, from_ms, to_ms), count)
+
+
+def documents_of(folder: Path, published: Mapping[str, Document]) -> dict[str, Document]:
+    """The documents that `apply` would make of a folder, of the sites that are published.
+
+    Raises:
+        ModelError: the model has a fault, or contradicts what is published.
+        ConfigurationError: it has none of these sites.
+    """
+    model, faults = check_folder(folder)
+    if faults:
+        raise ModelError(faults)
+    partitions = {site: document.partition for site, document in published.items()}
+    for site in model.rows("sites").texts("id"):
+        partitions.setdefault(site, max(partitions.values(), default=-1) + 1)
+    domains = {site: document.domain for site, document in published.items()}
+    made = build_documents(model, Deployment(partitions, domains, published, {}))
+    found = {site: document for site, document in made.items() if site in published}
+    if not found:
+        raise ConfigurationError(f"{folder} has none of the sites {', '.join(sorted(published))}")
+    return found
 
 
 class _Kept:

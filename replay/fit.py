@@ -21,12 +21,16 @@ from replay.scores import Score, by_sample, log_loss
 from schemas.errors import ReplayError
 from schemas.model.document import Document, Table
 from schemas.model.generated import generated_points
-from schemas.model.presence import COUNTER_ROLE, parameters, rows_of
+from schemas.model.presence import COUNTER_ROLE, EVIDENCE, estimators, parameters, rows_of
 
 FITTED: Final = (
     "co2_source", "co2_relative", "co2_weight", "arrive_working", "leave_working", "arrive_closed", "leave_closed",
     "co2_fast", "co2_slow", "motion_hold", "motion_still", "motion_active", "air_change", "wifi_present", "wifi_absent",
 )  # fmt: skip
+_NEEDS: Final = {"motion": "motion", "wifi": "wifi_clients", "plug": "socket_power", "door": "door_open"}
+_OF_EVIDENCE: Final = tuple(
+    name for name in FITTED if name.partition("_")[0] in (*_NEEDS, "co2") or name.startswith("air_")
+)
 FACTORS: Final = (Fraction(1, 2), Fraction(3, 4), Fraction(4, 3), Fraction(2))
 ROUNDS_MAX: Final = 3
 TABLE: Final = "occupancy_models"
@@ -145,6 +149,8 @@ def fit(cases: Sequence[Case], names: Sequence[str] = FITTED, watch: Watch = _qu
         watch: is told how far it is.
     """
     known = parameters()
+    there = {EVIDENCE[kind] for case in cases for one in estimators(case.document) for kind, _ in one.evidence}
+    names = [name for name in names if _NEEDS.get(name.partition("_")[0], "co2") in there or name not in _OF_EVIDENCE]
     values: dict[str, Fraction] = {}
     before, score = judge(cases, values)
     best = before

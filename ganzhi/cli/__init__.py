@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "rejected": "ganzhi.cli.rejected",
     "sql": "ganzhi.cli.sql",
     "rules": "ganzhi.cli.rules",
+    "fit": "ganzhi.cli.occupancy",
     "replay": "ganzhi.cli.replay",
     "bench": "ganzhi.cli.bench",
     "doctor": "ganzhi.cli.doctor",

@@ -13,15 +13,20 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from ganzhi.cli.occupancy import occupancy
 from ganzhi.cli.texts import text
+from ganzhi.cli.what_if import what_if
 from replay.log import History
 from replay.verify import Report, RowDifference, Verification
 from schemas.errors import Difference
 from schemas.settings import Settings, load
 
 app = typer.Typer()
-group = typer.Typer(no_args_is_help=True, help="The same history again: verify.")
+group = typer.Typer(no_args_is_help=True, help="The same history again: verify, what-if, who was in a room.")
 app.add_typer(group, name="replay")
+
+group.command("what-if")(what_if)
+group.command("occupancy")(occupancy)
 
 Source = Literal["kafka", "event_log"]
 

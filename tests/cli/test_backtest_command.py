@@ -1,6 +1,7 @@
 """`ganzhi rules backtest` on files alone: a stranger's model, CSV and mapping, without any stack."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,83 @@ def test_unknown_packs_and_files_without_readings(room: list[str], tmp_path: Pat
     (tmp_path / "room.csv").write_text("time,watts,heads\n")
     with pytest.raises(ReplayError, match="no reading"):
         ganzhi("rules", "backtest", "lighting", *room)
+
+
+def test_what_if_and_a_sweep(room: list[str], tmp_path: Path) -> None:
+    """A longer wait loses the episode; a sweep shows where, and draws it."""
+    rules = tmp_path / "model" / "rules"
+    rules.mkdir()
+    (rules / "own.yaml").write_text("pack: own\ninclude: builtin/lighting\nrules: []\n")
+    (tmp_path / "slow.yaml").write_text(
+        "pack: own\ninclude: builtin/lighting\nrules: []\noverrides:\n  - {alert: LightsInEmptyRoom, for: 90m}\n"
+    )
+    result = json.loads(ganzhi("replay", "what-if", "--rules", str(tmp_path / "slow.yaml"), *room, "--json"))
+    assert (result["total"]["lost"], result["total"]["gained"]) == (1, 0)
+    assert result["differences"][0]["before"]["rule"] == "LightsInEmptyRoom"
+    assert result["total"]["before"]["waste"][0]["quantity"] == 100
+    assert "lost" in ganzhi("replay", "what-if", "--rules", str(tmp_path / "slow.yaml"), *room)
+    plot = tmp_path / "trade.svg"
+    arguments = ("--sweep", "for=10m..70m/4", "--alert", "LightsInEmptyRoom", "--plot", str(plot), *room)
+    swept = json.loads(ganzhi("replay", "what-if", *arguments, "--json"))
+    assert [(row["value"], row["alerts"]) for row in swept["rows"]] == [
+        ("600s", 1), ("1800s", 1), ("3000s", 1), ("4200s", 0),
+    ]  # fmt: skip
+    assert plot.read_text().startswith("<svg")
+    with pytest.raises(ConfigurationError, match="nothing is different"):
+        ganzhi("replay", "what-if", *room)
+
+
+def test_another_tariff_changes_the_cost_alone(room: list[str], tmp_path: Path) -> None:
+    """The folder after: the price doubled."""
+    rules = tmp_path / "model" / "rules"
+    rules.mkdir()
+    (rules / "own.yaml").write_text("pack: own\ninclude: builtin/lighting\nrules: []\n")
+    after = tmp_path / "after"
+    shutil.copytree(tmp_path / "model", after)
+    (after / "tariffs.csv").write_text((after / "tariffs.csv").read_text().replace("0.6", "1.2"))
+    result = json.loads(ganzhi("replay", "what-if", "--model-after", str(after), *room, "--json"))
+    total = result["total"]
+    assert (total["same"], total["before"]["cost_yuan"], total["after"]["cost_yuan"]) == (1, 0.06, 0.12)
+
+
+AIR = """site: lab
+time: {column: time, zone: Asia/Shanghai}
+wide:
+  ppm: {point: co2, unit: ppm, round: half_even}
+  heads: {point: people}
+"""
+
+
+def test_occupancy_as_a_table_and_a_fit(room: list[str], tmp_path: Path) -> None:
+    """CO2 alone: a row a minute, empty before and occupied after; a counter beside it can be fitted to."""
+    points = tmp_path / "model" / "points.csv"
+    text = points.read_text().replace("light,lab,g,room,light_power,gauge,electricity,W,60\n", "")
+    counted = text + "co2,lab,g,room,co2,gauge,,ppm,60\n"
+    rows, level = ["time,ppm,heads"], 450.0
+    for minute in range(8 * 60):
+        there = 180 <= minute < 360
+        level += (6 if there else 0) - 0.012 * (level - 430)
+        rows.append(f"2026-03-02 {8 + minute // 60:02d}:{minute % 60:02d}:00,{level:.3f},{int(there)}")
+    (tmp_path / "room.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "mapping.yaml").write_text(AIR)
+    points.write_text(counted)
+    some = ("--parameter", "co2_source", "-o", str(tmp_path / "rows.csv"), "--json")
+    fitted = json.loads(ganzhi("fit", "occupancy", *room, *some))
+    assert fitted["f1"] > 0.9 and fitted["loss"] <= fitted["loss_before"]
+    shutil.copy(tmp_path / "rows.csv", tmp_path / "model" / "occupancy_models.csv")
+    assert json.loads(ganzhi("fit", "occupancy", *room, "--judge", "--json"))["loss"] == pytest.approx(
+        fitted["loss"], abs=1e-4
+    )
+    points.write_text(counted.replace("people,lab,g,room,occupancy,state,,people,60\n", ""))
+    (tmp_path / "mapping.yaml").write_text(AIR.replace("  heads: {point: people}\n", ""))
+    table = json.loads(ganzhi("replay", "occupancy", *room, "--json"))
+    assert {row["how"] for row in table} == {"estimated"}
+    at = {row["time"]: row for row in table}
+    assert at["2026-03-02T02:30:00Z"]["occupied"] == 0
+    assert at["2026-03-02T04:30:00Z"]["occupied"] == 1
+    assert at["2026-03-02T04:30:00Z"]["probability"] > 0.9
+    assert ganzhi("replay", "occupancy", *room).startswith("site,space,time,occupied,probability,people,how\n")
+    with pytest.raises(ConfigurationError, match="divide a day"):
+        ganzhi("replay", "occupancy", *room, "--every", "7m")
+    with pytest.raises(ReplayError, match="people counter"):
+        ganzhi("fit", "occupancy", *room)

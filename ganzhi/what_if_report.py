@@ -1,0 +1,143 @@
+"""What differs between two back-tests: for programs and for people."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ganzhi.cli.texts import text
+from ganzhi.trial_report import Places, Totals, amounts, episode_as_dict, yuan
+from replay.backtest import Backtest
+from replay.what_if import CHANGES, Pair
+from schemas.prices import MONEY_PER_YUAN
+
+SHOWN_MAX = 20
+
+
+class Rows:
+    """Pairs by rule and room.
+
+    Args:
+        before: with the rules in force.
+        after: with the others.
+        pairs: of `compare`.
+    """
+
+    def __init__(self, before: Backtest, after: Backtest, pairs: Sequence[Pair]) -> None:
+        self.before, self.after, self.pairs = before, after, pairs
+        self.places = Places({**before.documents, **after.documents})
+        self._by: dict[tuple[str, str, str], list[Pair]] = defaultdict(list)
+        for pair in pairs:
+            one = pair.one
+            self._by[one.site, one.rule, self.places.room(one.site, one.subject)].append(pair)
+
+    def as_dicts(self) -> list[dict[str, Any]]:
+        """A row a rule and room."""
+        return [
+            {"site": site, "rule": rule, "room": room, **self._row(pairs)}
+            for (site, rule, room), pairs in sorted(self._by.items())
+        ]
+
+    def total(self) -> dict[str, Any]:
+        """All of them together."""
+        return self._row(self.pairs)
+
+    def _row(self, pairs: Sequence[Pair]) -> dict[str, Any]:
+        counts = Counter(pair.change for pair in pairs)
+        sides = {}
+        for name, result, episodes in (
+            ("before", self.before, [pair.before for pair in pairs if pair.before]),
+            ("after", self.after, [pair.after for pair in pairs if pair.after]),
+        ):
+            totals = Totals(episodes, result.span)
+            sides[name] = {**totals.as_dict(), "alerts_per_day": round(totals.alerts / result.span.days, 4)}
+        return {**{change: counts[change] for change in CHANGES}, **sides}
+
+
+def what_if_as_dict(rows: Rows) -> dict[str, Any]:
+    """For programs: sums, rows by rule and room, and every episode that is not the same."""
+    before, after = rows.before, rows.after
+
+    def side(pair: Pair, name: str) -> dict[str, Any] | None:
+        episode = getattr(pair, name)
+        return None if episode is None else episode_as_dict(episode, after.span, rows.places)
+
+    return {
+        "from": _iso(before.span.from_ms),
+        "to": _iso(before.span.to_ms),
+        "order": "event_time",
+        "sites": sorted(after.documents),
+        "total": rows.total(),
+        "rows": rows.as_dicts(),
+        "differences": [
+            {"change": pair.change, "before": side(pair, "before"), "after": side(pair, "after")}
+            for pair in rows.pairs
+            if pair.change != "same" or cost_of(pair, "before", rows) != cost_of(pair, "after", rows)
+        ],
+    }
+
+
+def cost_of(pair: Pair, name: str, rows: Rows) -> float | None:
+    """What one side of a pair cost, yuan."""
+    episode = getattr(pair, name)
+    cost = None if episode is None else episode.cost(rows.before.span.from_ms, rows.before.span.to_ms)
+    return None if cost is None else cost / MONEY_PER_YUAN
+
+
+def _iso(time_ms: int) -> str:
+    from ganzhi.trial import iso
+
+    return iso(time_ms)
+
+
+def show_what_if(rows: Rows, console: Console) -> None:
+    """For people: a line a rule and room that changes, the sums, and the first episodes that differ."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("rule", "where", *CHANGES[:-1], "alerts a day", "wasted", "cost"):
+        table.add_column(text(name), justify="left" if name in ("rule", "where") else "right")
+    listed = [row for row in rows.as_dicts() if _differs(row)]
+    for row in listed:
+        table.add_row(escape(row["rule"]), escape(row["room"]), *_cells(row))
+    total = rows.total()
+    console.print(f"{_iso(rows.before.span.from_ms)} – {_iso(rows.before.span.to_ms)}")
+    if not listed:
+        console.print(text("no difference"))
+        return
+    table.add_section()
+    table.add_row(text("all"), "", *_cells(total))
+    console.print(table)
+    changed = [pair for pair in rows.pairs if pair.change != "same"]
+    for pair in changed[:SHOWN_MAX]:
+        one = pair.one
+        console.print(
+            f"{text(pair.change)}  {_iso(one.started_ms)}  {one.rule}  {one.subject}", markup=False, highlight=False
+        )
+    if len(changed) > SHOWN_MAX:
+        console.print(text("more with json").format(count=len(changed) - SHOWN_MAX))
+
+
+def _differs(row: dict[str, Any]) -> bool:
+    before, after = row["before"], row["after"]
+    return bool(row["gained"] or row["lost"] or row["longer"] or row["shorter"]) or before != after
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    counts = [str(row[change] or "") for change in CHANGES[:-1]]
+    before, after = row["before"], row["after"]
+
+    def waste(side: dict[str, Any]) -> str:
+        return amounts({(one["medium"], one["unit"]): one["quantity"] for one in side["waste"]}) or "0"
+
+    def money(side: dict[str, Any]) -> str:
+        return yuan(side["cost_yuan"]) or "–"
+
+    pairs = (
+        (f"{before['alerts_per_day']:.2f}", f"{after['alerts_per_day']:.2f}"),
+        (waste(before), waste(after)),
+        (money(before), money(after)),
+    )
+    return [*counts, *(old if old == new else f"{old} → {new}" for old, new in pairs)]
