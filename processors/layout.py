@@ -6,6 +6,7 @@ reading flat up to millions of points.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -171,7 +172,7 @@ class Layout:
     documents: dict[str, Document]
     arrays: LayoutArrays
     gateways: tuple[tuple[str, str], ...]
-    point_ids: tuple[str, ...]
+    point_ids: Sequence[str]
     point_key: NDArray[np.int64]
     instance_key: NDArray[np.uint64]
     instance_names: tuple[tuple[str, str], ...]
@@ -205,7 +206,8 @@ def fnv(data: bytes) -> int:
     return value
 
 
-def _gateway_table(names: list[tuple[str, str]]) -> tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.int32]]:
+def gateway_table(names: list[tuple[str, str]]) -> tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.int32]]:
+    """`gateway_table`, `gateway_bytes` and `gateway_spans` of the layout, from (site, gateway) of each."""
     size = 16
     while size < 2 * len(names):
         size *= 2
@@ -524,7 +526,7 @@ def _arrays(joined: _Joined, gateways: list[tuple[str, str]], rows: int, instanc
         ruled[key] = longs(key)[inst_rule]
     ruled["flags"][slow] |= USES_DATA_CLOCK
     senses = _senses(joined, lists, meta)
-    table, pool, spans = _gateway_table(gateways)
+    table, pool, spans = gateway_table(gateways)
     return LayoutArrays(
         longs("limits", len(LIMIT_NAMES)),
         table,

@@ -18,7 +18,7 @@ TAKE_ROWS: Final = 50_000
 """The worker takes what was published about every second; so many rows are that or less."""
 
 
-def _warm(slabs: list[Slab], load: Load) -> None:
+def warm(slabs: list[Slab], load: Load) -> None:
     """Compiles, and touches the memory, outside of what is measured."""
     processor = Processor(METER_READINGS, 0, lambda _: load.document)
     processor.advance(slabs[0])
@@ -29,7 +29,7 @@ def run(options: Options) -> list[Row]:
     """Applies; the ledger must be last minus first."""
     load = Load(POINTS // 500, 500, rounds(options.readings or READINGS, POINTS))
     slabs = load.slabs()
-    _warm(slabs, load)
+    warm(slabs, load)
     processor = Processor(METER_READINGS, 0, lambda _: load.document)
     processor.advance(slabs[0])
     outputs: list[Output] = processor.take()

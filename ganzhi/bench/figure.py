@@ -44,16 +44,20 @@ class Row:
         readings: how many were measured; 0: the bench does not count readings.
         cpu_s: CPU-seconds spent on all of them, by process.
         figures: further values by name; a name ends with its unit (`p99_ms`, `state_bytes_per_point`).
+        labels: what tells this row from the bench's others.
+        promises: that this row is held against; None: those of the bench.
     """
 
     correct: bool
     readings: int = 0
     cpu_s: Mapping[str, float] = dataclasses.field(default_factory=dict)
     figures: Mapping[str, Number] = dataclasses.field(default_factory=dict)
+    labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    promises: "Sequence[Promise] | None" = None
 
     def values(self) -> dict[str, object]:
         """Everything by name, for programs; what does not apply is absent."""
-        found: dict[str, object] = {}
+        found: dict[str, object] = dict(self.labels)
         if self.readings:
             found["readings"] = self.readings
         spent_s = sum(self.cpu_s.values())
@@ -105,8 +109,9 @@ class Bench:
         """A row for programs: its values with `promise`, `met` and `correct`."""
         values = row.values()
         judged: dict[str, object] = {"name": self.name, **values, "correct": row.correct}
-        if self.promises:
-            judged["promise"] = " and ".join(map(str, self.promises))
-            kept = [promise.kept_by(values.get(promise.figure)) for promise in self.promises]
+        promises = self.promises if row.promises is None else row.promises
+        if promises:
+            judged["promise"] = " and ".join(map(str, promises))
+            kept = [promise.kept_by(values.get(promise.figure)) for promise in promises]
             judged["met"] = row.correct and all(kept)
         return judged

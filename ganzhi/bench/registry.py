@@ -9,7 +9,14 @@ from schemas.errors import ConfigurationError
 MODULES: Final = {
     "decode": "ganzhi.bench.decode",
     "advance": "ganzhi.bench.advance",
+    "advance-rules": "ganzhi.bench.advance_rules",
+    "recover": "ganzhi.bench.recover",
+    "replay": "ganzhi.bench.replay",
     "live": "ganzhi.bench.live",
+    "live-unbatched": "ganzhi.bench.live_unbatched",
+    "pipeline": "ganzhi.bench.pipeline",
+    "latency": "ganzhi.bench.latency",
+    "cardinality": "ganzhi.bench.cardinality",
 }
 """In the order in which they run and print."""
 

@@ -109,5 +109,6 @@ def _notes(row: Mapping[str, object]) -> list[str]:
     parts = row.get("by_process")
     if isinstance(parts, dict) and len(parts) > 1:
         found.append(" + ".join(f"{name} {value:.4f}" for name, value in parts.items()))
-    found += [f"{name} {_shown(value)}" for name, value in row.items() if name not in _OWN_COLUMNS]
+    others = {name: value for name, value in row.items() if name not in _OWN_COLUMNS}
+    found += [f"{name} {value if isinstance(value, str) else _shown(value)}" for name, value in others.items()]
     return found

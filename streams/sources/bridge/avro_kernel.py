@@ -408,8 +408,7 @@ class Avro:
             if not mine.size:
                 continue
             raw = [symbol.encode() for symbol in symbols]
-            bounds = np.cumsum([0, *map(len, raw)]) + len(cells.buffer)
-            cells.buffer = np.concatenate([cells.buffer, np.frombuffer(b"".join(raw), np.uint8)])
+            bounds = np.cumsum([0, *map(len, raw)]) + cells.append(b"".join(raw))
             chosen = cells.mantissas[mine, field]
             cells.kinds[mine, field] = TEXT
             cells.starts[mine, field], cells.ends[mine, field] = bounds[chosen], bounds[chosen + 1]

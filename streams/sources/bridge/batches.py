@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.encode import GroupEncoder, Mode
-from schemas.model.document import Document
 from streams.sources.bridge.readings import Readings
 from streams.sources.bridge.targets import Gateways
 from streams.transaction import Message
@@ -40,14 +39,14 @@ class Batches:
             self._waiting.append(readings)
             self.readings += len(readings)
 
-    def take(self, topic: str, documents: Mapping[str, Document]) -> list[Message]:
+    def take(self, topic: str, partitions: Mapping[str, int]) -> list[Message]:
         """Packs all that wait: at most 1,000 readings a message, those of one gateway together, in the order of time.
 
         Where times are equal the order is that of arrival.
 
         Args:
             topic: full name of `meter.readings`.
-            documents: published, by site; they say in which partition a site is.
+            partitions: of each site.
         """
         if not self.readings:
             return []
@@ -66,7 +65,7 @@ class Batches:
             order[part] = rows[np.argsort(times_ms[rows], kind="stable")]
         begins = np.append(firsts[groups], firsts[-1])
         messages = self._encoder.encode(groups, begins, order, times_ms, points, values, qualities)
-        homes = [(documents[site].partition, site.encode()) for site, _ in self._gateways.names]
+        homes = [(partitions[site], site.encode()) for site, _ in self._gateways.names]
         return [Message(topic, *homes[group], raw) for group, raw in messages]
 
     def clear(self) -> None:

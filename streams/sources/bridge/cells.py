@@ -86,12 +86,18 @@ class Cells:
             return f"{sign}{digits[:-places]}.{digits[-places:]}"
         return self.buffer[self.starts[message, field] : self.ends[message, field]].tobytes().decode("utf-8")
 
+    def append(self, raw: bytes) -> int:
+        """Puts bytes behind the buffer; where they begin. It stays read-only, for which the kernels are compiled."""
+        begin = len(self.buffer)
+        self.buffer = np.concatenate([self.buffer, np.frombuffer(raw, np.uint8)])
+        self.buffer.flags.writeable = False
+        return begin
+
     def put_texts(self, found: list[tuple[int, int, int, bytes]]) -> None:
         """Puts texts that are not in the buffer: (message, field, kind, bytes)."""
         if not found:
             return
-        at = len(self.buffer)
-        self.buffer = np.concatenate([self.buffer, np.frombuffer(b"".join(raw for *_, raw in found), np.uint8)])
+        at = self.append(b"".join(raw for *_, raw in found))
         for message, field, kind, raw in found:
             self.kinds[message, field] = kind
             self.starts[message, field] = at

@@ -24,7 +24,7 @@ from streams.sources.bridge.cells import (
 )
 from streams.sources.bridge.mapping import KEY, TIME, BridgeMapping
 from streams.sources.bridge.targets import REFUSED, Finder, Gateways
-from streams.sources.catalog import Catalog
+from streams.sources.catalog import Catalog, Point
 from streams.sources.csv_readings import EARLIEST_MS, LATEST_MS
 from streams.sources.decimals import Style, Target, to_int64
 from streams.sources.times import to_ms
@@ -76,6 +76,15 @@ class Converter:
         ]
         self._style = Style(nulls=tuple(mapping.nulls))
         self._time_style = mapping.time.style()
+
+    def warm_up(self) -> Readings:
+        """Compiles every kernel with messages of each kind of field; a converter that did this is not used further."""
+        cells = Cells.empty(np.frombuffer(b"1", np.uint8), 3, len(self._fields))
+        cells.kinds[:], cells.ends[:] = TEXT, 1
+        cells.kinds[1], cells.mantissas[1] = NUMBER, 1
+        cells.kinds[:2, self._time], cells.mantissas[:2, self._time] = MILLISECONDS, EARLIEST_MS
+        found, _ = self.convert(Slab.of("", 0, [(row, 0, b"1", b"1") for row in range(3)]), cells, _Anything({}))
+        return found
 
     def clear(self) -> None:
         """Forgets what the model said: it has changed."""
@@ -215,6 +224,14 @@ class Converter:
         for row in np.nonzero(kinds == MILLISECONDS)[0].tolist():
             wrong.append((row, "a time is no value"))
         return values, has, wrong
+
+
+class _Anything(Catalog):
+    """Has every point."""
+
+    def point(self, site: str, name: str) -> Point:
+        """A gauge of no unit."""
+        return Point(site, name, 0, "gateway", "gauge", "1", 0)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")

@@ -182,7 +182,8 @@ class Work:
         if not moved:
             return
         readings = self._batches.readings
-        batches = self._batches.take(topic_name(self._settings.kafka, METER_READINGS), self._documents)
+        homes = {site: document.partition for site, document in self._documents.items()}
+        batches = self._batches.take(topic_name(self._settings.kafka, METER_READINGS), homes)
         offsets = [TopicPartition(self.topic, partition, offset) for partition, offset in moved.items()]
         self._producer.send(batches + self._rejects, offsets, self._membership)
         self._committed.update(moved)
@@ -277,5 +278,8 @@ def warm_up(mapping: BridgeMapping) -> None:
     """Loads or compiles the kernels before the group is joined, which waits for nobody."""
     fields = mapping.fields()
     reader = FlatJson(fields) if mapping.schema_path is None else Avro(fields, mapping.schema_path, mapping.wire)
-    slab = Slab.of("", 0, [(0, 0, b"", b'{"a":1}')])
-    Converter(mapping).convert(slab, reader.read(slab), Catalog({}))
+    reader.read(Slab.of("", 0, [(0, 0, b"", b'{"a":1}')]))
+    converter = Converter(mapping)
+    batches = Batches(converter.gateways, mapping.mode)
+    batches.add(converter.warm_up())
+    batches.take("", dict.fromkeys((site for site, _ in converter.gateways.names), 0))
