@@ -14,7 +14,8 @@ from schemas.settings import cache_home
 def _kernel_cache() -> Path:
     """A folder for this state of the code: numba's own check looks at one file and not at what that file calls."""
     root = Path(__file__).parent.parent
-    files = [*sorted((root / "processors").rglob("*.py")), *sorted((root / "schemas").rglob("*.py"))]
+    folders = ("processors", "schemas", "streams/sources")
+    files = [file for name in folders for file in sorted((root / name).rglob("*.py"))]
     stamp = hashlib.sha256()
     for file in files:
         facts = file.stat()

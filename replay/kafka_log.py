@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from replay.chains import Chains, Heads
 from replay.log import SLAB_MESSAGES, Position, Task, check_contiguous, input_tasks, position_of, remember, rows_of
 from schemas.errors import HistoryIncomplete, KafkaUnavailable
-from schemas.kafka import client_config
+from schemas.kafka import RECEIVE_BYTES_MAX, client_config
 from schemas.model.document import Document
 from schemas.record_batches import Slab
 from schemas.settings import KafkaSettings
@@ -161,6 +161,7 @@ class KafkaHistory:
                 "auto.offset.reset": "error",
                 "allow.auto.create.topics": False,
                 "fetch.wait.max.ms": 50,
+                "receive.message.max.bytes": RECEIVE_BYTES_MAX,
                 "queued.max.messages.kbytes": 65_536,
                 "error_cb": _ignore,
             }

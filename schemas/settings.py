@@ -74,6 +74,13 @@ class BridgeSettings(_Group):
     session_timeout_s: float = Field(default=10.0, ge=2)
 
 
+class HealthSettings(_Group):
+    """Where a process serves `/health` and `/metrics`."""
+
+    host: str = Field(default="127.0.0.1", description="loopback unless told otherwise")
+    port: int = Field(default=0, ge=0, le=65535, description="0: nowhere; each process needs its own")
+
+
 class SinkSettings(_Group):
     """How the ClickHouse sink cuts its ranges."""
 
@@ -166,6 +173,7 @@ class Settings(BaseSettings):
     clickhouse: ClickHouseSettings = ClickHouseSettings()
     worker: WorkerSettings = WorkerSettings()
     bridge: BridgeSettings = BridgeSettings()
+    health: HealthSettings = HealthSettings()
     sink: SinkSettings = SinkSettings()
     notify: NotifySettings = NotifySettings()
     console: ConsoleSettings = ConsoleSettings()

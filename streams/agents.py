@@ -20,10 +20,13 @@ from schemas.kafka import group_metadata, group_name
 from schemas.record_batches import Slab
 from schemas.settings import Settings
 from schemas.topics import INPUTS, bare_name
+from schemas.vitals import Vitals
 from streams.app import SlabApp
 from streams.consumer import Seek, next_epoch
 from streams.task import Surroundings, Task
 from streams.transaction import oldest_call
+from streams.vitals import vitals_of
+from streams.watchdog import STUCK_EXIT, Progress, Watchdog
 
 WAITING_MAX: Final = 2
 """Slabs given to a task's thread that it has not applied: the next is parsed while one is being applied."""
@@ -43,6 +46,7 @@ is started in its place fences it."""
 REOPENINGS_MAX: Final = 20
 """Times that tasks are lost, with less than a minute in between, before the worker gives up."""
 
+_LOOK_S: Final = 1.0
 _REJOIN_S: Final = 0.5
 _PACE_S_MAX: Final = 0.05
 _QUIET_S: Final = 60.0
@@ -76,6 +80,7 @@ class Tasks:
         app: set once it is made; asked for seeks and rejoins.
         failure: why the worker must stop; None: it need not.
         stopping: set when the worker stops, so that the last commits end with a snapshot.
+        watchdog: ends the process when a task is stuck.
     """
 
     app: SlabApp
@@ -94,6 +99,7 @@ class Tasks:
         self._lost_s = 0.0
         self._call = 0
         self._hung_s = 0.0
+        self.watchdog = Watchdog()
 
     # -- for Faust's consumer -----------------------------------------------------------------------------------------
 
@@ -143,9 +149,16 @@ class Tasks:
     async def pace(self) -> None:
         """Commits what is due, for ever: a task that gets no more slabs does not notice by itself."""
         pause_s = min(_PACE_S_MAX, self._settings.worker.commit_interval_s / 10)
+        looked_s = time.monotonic()
         while True:
             await asyncio.sleep(pause_s)
             now_s = time.monotonic()
+            if now_s - looked_s >= _LOOK_S:
+                reason = self.watchdog.look(now_s - looked_s, self.progress())
+                if reason is not None:
+                    _log.critical("%s; the worker ends, start it again", reason)
+                    os._exit(STUCK_EXIT)
+                looked_s = now_s
             if self.hangs(pause_s):
                 _log.critical("a call of librdkafka has hung for %.0f s; the worker ends, start it again", HUNG_S)
                 os._exit(LogError.exit_code)
@@ -163,6 +176,23 @@ class Tasks:
         self._hung_s = self._hung_s + passed_s if call and call == self._call else 0.0
         self._call = call
         return self._hung_s > HUNG_S
+
+    def progress(self) -> dict[str, Progress]:
+        """How far each open task is; those that are being opened are left out, the consumer has a limit for that."""
+        consumer = self.app.slab_consumer
+        return {
+            one.task.name: Progress(one.task.position, consumer.end_seen(tp), one.task.doing, one.task.waits_for)
+            for tp, one in list(self._running.items())
+            if one.expected >= 0
+        }
+
+    def vitals(self) -> Vitals:
+        """How the worker is, for any thread."""
+        tasks = [(self._labels(tp), one.task) for tp, one in list(self._running.items())]
+        return vitals_of(tasks, self.progress(), self.watchdog.still_s)
+
+    def _labels(self, tp: TP) -> dict[str, str]:
+        return {"topic": bare_name(self._settings.kafka, tp.topic), "partition": str(tp.partition)}
 
     def caught_up(self) -> list[TP]:
         """Partitions with sites of the live domain that stand at the end of the log as the consumer last saw it."""

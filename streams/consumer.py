@@ -152,6 +152,11 @@ class SlabThread(driver.AIOKafkaConsumerThread):
             else:
                 self._epochs[tp] = seek.epoch
 
+    def stable_end(self, tp: TP) -> int | None:
+        """The last stable offset that a fetch has told; None: none has yet."""
+        end: int | None = self._ensure_consumer().last_stable_offset(tp)
+        return end
+
     async def rejoin_group(self) -> None:
         """Asks for a new assignment."""
         self._ensure_consumer()._coordinator.request_rejoin()  # noqa: SLF001
@@ -243,9 +248,12 @@ class SlabConsumer(driver.Consumer):
         await self._thread.call_thread(self._thread.rejoin_group)
 
     def end_seen(self, tp: TP) -> int | None:
-        """The end of a partition as the last fetch told it; None: not fetched yet, or not ours."""
+        """The end of a partition as the last fetch told it; None: not fetched yet, or not ours.
+
+        It is where a read_committed reader ends: what an open transaction has written behind it cannot be had yet.
+        """
         try:
-            end: int | None = self._thread.highwater(tp)
+            end: int | None = self._thread.stable_end(tp)
         except (AssertionError, AttributeError):  # aiokafka's ways to say that another assignment is under way
             return None
         return end

@@ -19,7 +19,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 
 from schemas.control import SigningKey, config_record
 from schemas.errors import ContractError, KafkaUnavailable, LogError, SignatureError
-from schemas.kafka import client_config
+from schemas.kafka import RECEIVE_BYTES_MAX, client_config
 from schemas.model.build import RETIRED, Deployment, build_documents
 from schemas.model.document import Document
 from schemas.model.typed import Model
@@ -371,6 +371,7 @@ class _Reader:
             enable_partition_eof=True,
             auto_offset_reset="earliest",
             fetch_wait_max_ms=50,
+            receive_message_max_bytes=RECEIVE_BYTES_MAX,
             log_level=_SILENT,
         )
         self._consumer = Consumer(config)

@@ -17,7 +17,7 @@ import numpy as np
 
 from processors import snapshot
 from processors.advance import Processor
-from processors.state import ENGINE
+from processors.state import ENGINE, LATE, NEVER, READINGS, REJECTS
 from schemas import codec
 from schemas.canonical import STREAMS
 from schemas.errors import ContractError, EngineMismatch, KafkaUnavailable, LogCut, LogError
@@ -71,6 +71,9 @@ class Task:
         since_s: monotonic time of the first message applied that is not committed; None: all are.
         caught_up_to: position, as far as it may be compared with the end of the log; -1 while replaying.
         wants_ticks: whether the partition holds sites of the live domain.
+        doing: what its thread is at, in words.
+        waits_for: the document that it lacks, in words; empty: none.
+        commits: transactions so far.
     """
 
     def __init__(self, shared: Surroundings, topic: str, partition: int, membership: bytes) -> None:
@@ -79,6 +82,9 @@ class Task:
         self.since_s: float | None = None
         self.caught_up_to = -1
         self.wants_ticks = False
+        self.doing = "waiting for slabs"
+        self.waits_for = ""
+        self.commits = 0
         self._shared = shared
         self._topic = topic
         self._partition = partition
@@ -145,6 +151,7 @@ class Task:
         if self._broken or self.give_up.is_set():
             return
         self._broken = True  # until this has gone well: a state that is half a step ahead must not be committed
+        self.doing = f"applying the slab at {slab.start}"
         began_s = time.thread_time()
         first = 0
         if self._replaying:
@@ -154,6 +161,7 @@ class Task:
             self._tell()
         self._work_s += time.thread_time() - began_s
         self._broken = False
+        self.doing = "waiting for slabs"
         if self._replaying or self._processor.position == self._committed:
             return
         if self.since_s is None:
@@ -184,6 +192,7 @@ class Task:
         position = processor.position
         if position != self._committed:
             self._broken = True
+            self.doing = f"committing up to {position}"
             outputs = processor.take()
             record: dict[str, object] = {
                 "topic": self._topic,
@@ -195,6 +204,8 @@ class Task:
             }
             self._producer.commit(Commit(outputs, codec.write("task_position", record), position))
             self._committed = position
+            self.commits += 1
+            self.doing = "waiting for slabs"
             self._broken = False
         self.since_s = None
         # After the commit: a snapshot is never ahead of the position. Nothing was applied in between.
@@ -219,13 +230,40 @@ class Task:
         if producer is not None:
             producer.close()
 
+    # -- for other threads --------------------------------------------------------------------------------------------
+
+    @property
+    def position(self) -> int:
+        """Offset of the next message to apply."""
+        return self._processor.position
+
+    @property
+    def clock_ms(self) -> int | None:
+        """The task's clock; None: it has none yet."""
+        clock_ms = self._processor.clock_ms
+        return None if clock_ms == NEVER else clock_ms
+
+    @property
+    def snapshot_age_s(self) -> float:
+        """Time since the last snapshot, or since it was opened."""
+        return time.monotonic() - (self._snapshot_s or self._opened_s)
+
+    def counters(self) -> dict[str, int]:
+        """Since the beginning of the log: readings, late ones, and input that was rejected."""
+        scalars = self._processor.state.scalars
+        return {"readings": int(scalars[READINGS]), "late": int(scalars[LATE]), "rejected": int(scalars[REJECTS])}
+
     # -- opening ------------------------------------------------------------------------------------------------------
 
     def _fresh(self) -> Processor:
         return Processor(self._topic, self._partition, self._document)
 
     def _document(self, sha256: bytes) -> Document:
-        return self._shared.documents.get(sha256, self.give_up)
+        self.waits_for = f"document {sha256.hex()[:12]}, which nobody has published"
+        try:
+            return self._shared.documents.get(sha256, self.give_up)
+        finally:
+            self.waits_for = ""
 
     def _log_ends(self) -> tuple[int, int]:
         kafka = self._shared.kafka

@@ -18,6 +18,7 @@ from schemas.errors import GanzhiError, HistoryIncomplete, KafkaUnavailable, Log
 from schemas.record_batches import Slab
 from schemas.settings import KafkaSettings, Settings
 from schemas.topics import METER_READINGS
+from schemas.vitals import Pulse
 from streams import kafka_admin
 from streams.agents import Tasks, add_agents
 from streams.app import create_app
@@ -34,7 +35,7 @@ _POLL_S: Final = 0.05
 _log = logging.getLogger("ganzhi.worker")
 
 
-def run(settings: Settings, stop: Callable[[], bool]) -> None:
+def run(settings: Settings, stop: Callable[[], bool], pulse: Pulse | None = None) -> None:
     """Runs one worker; any number may run at the same time and share the partitions.
 
     Kafka being away is waited for, with a line in the log. Told to stop, it commits what it has applied, writes
@@ -43,6 +44,7 @@ def run(settings: Settings, stop: Callable[[], bool]) -> None:
     Args:
         settings: of Kafka and the worker.
         stop: asked many times a second; True ends it.
+        pulse: told how to ask how the worker is.
 
     Raises:
         ConfigurationError: topics are not as they must be, or other versions of Faust and aiokafka are installed.
@@ -60,10 +62,10 @@ def run(settings: Settings, stop: Callable[[], bool]) -> None:
     began_s = time.monotonic()
     compile_kernels()
     _log.info("kernels loaded in %.1f s", time.monotonic() - began_s)
-    asyncio.run(_serve(settings, stop))
+    asyncio.run(_serve(settings, stop, pulse or Pulse()))
 
 
-async def _serve(settings: Settings, stop: Callable[[], bool]) -> None:
+async def _serve(settings: Settings, stop: Callable[[], bool], pulse: Pulse) -> None:
     snapshots = SnapshotWriter(settings.kafka)
     shared = Surroundings(settings.kafka, settings.worker, Documents(settings.kafka), snapshots)
     tasks = Tasks(settings, shared)
@@ -73,6 +75,7 @@ async def _serve(settings: Settings, stop: Callable[[], bool]) -> None:
     try:
         async with faust_app_running(app), _beside(tasks.pace(), tick(settings, tasks)) as failed:
             _log.info("worker started, group %s", app.conf.id)
+            pulse.read = tasks.vitals
             while not stop():
                 if app.crashed:
                     raise _reason(app.crash_reason)

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ganzhi.cli.texts import text
+from schemas.errors import GanzhiError
 
 app = typer.Typer()
 
@@ -38,7 +39,7 @@ def bench(
     listed: Annotated[bool, typer.Option("--list", help="which there are, and what is promised")] = False,
 ) -> None:
     """Measure CPU-seconds per million readings and more. Exit status 1 when a result is wrong."""
-    from ganzhi.bench.figure import Options
+    from ganzhi.bench.figure import Options, Row
     from ganzhi.bench.registry import MODULES, find
 
     benches = [find(name) for name in names or MODULES]
@@ -50,7 +51,11 @@ def bench(
     rows: list[dict[str, object]] = []
     for one in benches:
         with console.status(f"{one.name} …") if console.is_terminal else nullcontext():
-            rows += [one.judged(row) for row in one.run(options)]
+            try:
+                rows += [one.judged(row) for row in one.run(options)]
+            except GanzhiError as error:  # the others' figures are not thrown away with it
+                console.print(f"{one.name}: {error}", style="red", markup=False)
+                rows.append(one.judged(Row(False, labels={"error": str(error)[:500]})))
     if as_json:
         print(json.dumps(rows))
     else:

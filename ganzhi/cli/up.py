@@ -10,6 +10,7 @@ from rich.console import Console
 
 from ganzhi.cli.texts import text
 from schemas.settings import load
+from schemas.vitals import Pulse
 
 app = typer.Typer()
 
@@ -49,8 +50,10 @@ def up(
 @app.command()
 def sink(profile: Annotated[str | None, typer.Option(help="whose stack")] = None) -> None:
     """Store what the topics hold in ClickHouse until SIGTERM; any number may share the partitions."""
+    from ganzhi.vitals import serving
     from sinks.clickhouse.process import run
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    stop = stop_event()
-    run(load(profile=profile), stop.is_set)
+    stop, settings, pulse = stop_event(), load(profile=profile), Pulse()
+    with serving(settings.health, "sink", pulse):
+        run(settings, stop.is_set, pulse)

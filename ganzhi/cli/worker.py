@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from schemas.settings import Settings, load
+from schemas.vitals import Pulse
 
 app = typer.Typer()
 
@@ -39,10 +40,13 @@ def worker(profile: Profile = None, instance: Instance = None) -> None:
 
 
 def run(settings: Settings, stop: Callable[[], bool]) -> None:
-    """Runs a worker until told to stop (see `streams.worker.run`)."""
-    from streams.worker import run as run_worker  # Faust and Numba take a second that `--help` need not wait for
+    """Runs a worker until told to stop (see `streams.worker.run`), and serves how it is."""
+    from ganzhi.vitals import serving  # these take a second that `--help` need not wait for
+    from streams.worker import run as run_worker
 
-    run_worker(settings, stop)
+    pulse = Pulse()
+    with serving(settings.health, "worker", pulse):
+        run_worker(settings, stop, pulse)
 
 
 def configure_log() -> None:

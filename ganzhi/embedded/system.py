@@ -84,6 +84,7 @@ class System:
         settings: how to reach them; there once started.
         console: where the web console is; there once started.
         password: one-time password of the console's administrator; None where the profile has users already.
+        health: name of a child → where it says how it is.
     """
 
     settings: Settings
@@ -103,6 +104,8 @@ class System:
         self.workers = workers
         self.stack = Stack(profile, wipe=wipe, ports=ports, report=report)
         self._free_ports = ports == "free"
+        self.health: dict[str, str] = {}
+        self._health_ports: list[int] = []
         self._kept: list[_Kept] = []
 
     def start(self) -> None:
@@ -140,9 +143,11 @@ class System:
         try:
             folder.mkdir(exist_ok=True)
             for number in range(self.workers):
-                member = {**env, "GANZHI_WORKER__INSTANCE": f"{self.profile}-{number}"}
+                member = self._watched(env, f"worker-{number}") | {
+                    "GANZHI_WORKER__INSTANCE": f"{self.profile}-{number}"
+                }
                 self._kept.append(_Kept(f"worker-{number}", ["worker"], folder, member))
-            self._kept.append(_Kept("sink", ["sink"], folder, env))
+            self._kept.append(_Kept("sink", ["sink"], folder, self._watched(env, "sink")))
             own = {**env, "GANZHI_CONSOLE__PORT": str(self.settings.console.port)}
             self._kept.append(_Kept("console", ["console"], folder, own))
             if self.settings.notify.channels:
@@ -165,6 +170,14 @@ class System:
         console = settings.console.model_copy(update={"port": port})
         self.console, self.password = address_of(console), first_run(self.profile)
         return settings.model_copy(update={"console": console})
+
+    def _watched(self, env: dict[str, str], name: str) -> dict[str, str]:
+        """The environment of a child that serves its health on a free port of loopback."""
+        taken = (self.settings.console.port, *self._health_ports)
+        port = tcp.choose_free(taken)
+        self._health_ports.append(port)
+        self.health[name] = f"http://{tcp.HOST}:{port}/health"
+        return env | {"GANZHI_HEALTH__HOST": tcp.HOST, "GANZHI_HEALTH__PORT": str(port)}
 
     def keep(self, notice: Notice = _quiet) -> None:
         """Looks after the children; to be called several times a second.

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.errors import Fenced, KafkaUnavailable, LogCut, LogError
-from schemas.kafka import client_config, group_name
+from schemas.kafka import RECEIVE_BYTES_MAX, client_config, group_name
 from schemas.settings import KafkaSettings, Settings
 from schemas.topics import bare_name, topic_name
 from sinks.clickhouse.messages import Run
@@ -62,6 +62,7 @@ def member(settings: Settings, on_error: Callable[[KafkaError], None]) -> Consum
             "heartbeat.interval.ms": int(settings.sink.session_timeout_s * 1000 / 6),
             "max.poll.interval.ms": 300_000,
             "fetch.wait.max.ms": 100,
+            "receive.message.max.bytes": RECEIVE_BYTES_MAX,
             "queued.max.messages.kbytes": 65_536,
         }
         | more
@@ -80,6 +81,7 @@ def observer(settings: Settings) -> Consumer:
             "auto.offset.reset": "error",
             "allow.auto.create.topics": False,
             "fetch.wait.max.ms": 100,
+            "receive.message.max.bytes": RECEIVE_BYTES_MAX,
         }
     )
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from schemas.errors import ClickHouseUnavailable
 from schemas.settings import Settings
+from schemas.vitals import Pulse
 from sinks.clickhouse.migrate import migrate
 from sinks.clickhouse.sink import Sink
 
@@ -15,7 +16,7 @@ WAIT_S: Final = 2.0
 _log = logging.getLogger("ganzhi.sink")
 
 
-def run(settings: Settings, stop: Callable[[], bool]) -> None:
+def run(settings: Settings, stop: Callable[[], bool], pulse: Pulse | None = None) -> None:
     """Runs one sink; any number may run at the same time and share the partitions.
 
     Kafka or ClickHouse being away is waited for, with a line in the log. When it is told to stop it finishes
@@ -25,6 +26,7 @@ def run(settings: Settings, stop: Callable[[], bool]) -> None:
     Args:
         settings: of Kafka, ClickHouse and the sink.
         stop: asked several times a second; True ends it.
+        pulse: told how to ask how the sink is.
 
     Raises:
         ClickHouseRefused: the server does not take a statement or a block.
@@ -43,5 +45,8 @@ def run(settings: Settings, stop: Callable[[], bool]) -> None:
             continue
         if applied:
             _log.info("applied migrations: %s", ", ".join(applied))
-        Sink(settings, stop).run()
+        sink = Sink(settings, stop)
+        if pulse is not None:
+            pulse.read = sink.vitals
+        sink.run()
         return

@@ -24,6 +24,7 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 from schemas.errors import KafkaUnavailable
 from schemas.settings import Settings
 from schemas.topics import bare_name, topic_name
+from schemas.vitals import Vital, Vitals
 from sinks.clickhouse import log
 from sinks.clickhouse.blocks import TOPICS, blocks_of
 from sinks.clickhouse.faults import point
@@ -74,6 +75,8 @@ class Sink:
         self._paused = False
         self._told: set[str] = set()
         self._trusted_to_ms: int | None = None
+        self._ranges = 0
+        self._stored = 0
 
     def run(self) -> None:
         """Works until it is told to stop.
@@ -95,6 +98,25 @@ class Sink:
         finally:
             self._writer.close()
             self._consumer.close()
+
+    def vitals(self) -> Vitals:
+        """How the sink is, for any thread."""
+        consumer, lags = self._consumer, []
+        for (topic, partition), at in dict(self._next).items():
+            full = TopicPartition(topic_name(self._settings.kafka, topic), partition)
+            marks = consumer.get_watermark_offsets(full, cached=True) if consumer is not None else None
+            if marks is not None and marks[1] >= 0:
+                lags.append(({"topic": topic, "partition": str(partition)}, max(marks[1] - at, 0)))
+        values = [
+            Vital("lag_messages", "offsets between what is read and the end of the topic", "gauge", lags),
+            Vital("waiting_bytes", "read and not yet stored", "gauge", [({}, self._bytes)]),
+            Vital("ranges_total", "ranges stored by this process", "counter", [({}, self._ranges)]),
+            Vital("stored_messages_total", "messages stored by this process", "counter", [({}, self._stored)]),
+        ]
+        if self._paused:
+            return Vitals("waiting", "ClickHouse does not take what is read; history is late, alerts are not", values)
+        told = "; ".join(sorted(self._told))
+        return Vitals("waiting" if told else "ok" if self._mine else "starting", told, values)
 
     def _step(self) -> None:
         try:
@@ -259,6 +281,8 @@ class Sink:
         point("sink.before_ends")
         self._commit({place: end for place, (_, end) in range_.spans.items()}, "")
         point("sink.after_ends")
+        self._ranges += 1
+        self._stored += sum(len(run.offsets) for run in runs.values())
         _log.debug("%d messages, %d inserts", sum(len(run.offsets) for run in runs.values()), len(blocks))
 
     def _insert(self, range_: Range, block: Block) -> None:
