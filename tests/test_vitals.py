@@ -56,6 +56,9 @@ def test_nothing_listens_where_no_port_is_set() -> None:
 def test_a_port_that_is_taken_is_named_with_the_setting() -> None:
     """Two processes with one port: the second says which setting to change."""
     health = HealthSettings(port=choose_free())
-    with serving(health, "worker", Pulse()), pytest.raises(ConfigurationError, match="GANZHI_HEALTH__PORT"):
-        with serving(health, "sink", Pulse()):
-            pass
+    with (
+        serving(health, "worker", Pulse()),
+        pytest.raises(ConfigurationError, match="GANZHI_HEALTH__PORT"),
+        serving(health, "sink", Pulse()),
+    ):
+        pass

@@ -1,9 +1,11 @@
 """`ganzhi up` and the processes that it starts."""
 
+import json
 import os
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import psutil
@@ -11,6 +13,7 @@ import pytest
 
 from ganzhi.embedded.ports import choose_free
 from ganzhi.embedded.stack import Ports
+from ganzhi.embedded.system import System
 from schemas.settings import run_file
 
 LIMIT_S = 120.0
@@ -55,6 +58,28 @@ def test_killed_it_leaves_no_process(tmp_path: Path) -> None:
     up.kill()
     up.wait()
     assert not psutil.wait_procs(below, timeout=GONE_S)[1]
+
+
+@pytest.mark.timeout(360)
+def test_it_says_how_its_processes_are() -> None:
+    """Worker and sink answer `/health` and `/metrics` on free ports of loopback, and are well once they have partitions."""
+    with System("up-health", ports="free") as system:
+        assert set(system.health) >= {"worker-0", "sink"}
+        deadline_s = time.monotonic() + 2 * LIMIT_S  # it may have to compile the kernels first
+        for name, address in system.health.items():
+            while True:
+                try:
+                    body = json.loads(urllib.request.urlopen(address, timeout=5).read())
+                    if body["status"] == "ok":
+                        break
+                except OSError as error:
+                    body = {"error": str(error)}
+                assert time.monotonic() < deadline_s, (name, body)
+                system.keep()
+                time.sleep(0.2)
+            assert body["lag_messages"] >= 0
+            metrics = urllib.request.urlopen(address.replace("/health", "/metrics"), timeout=5).read().decode()
+            assert 'ganzhi_healthy{role="' + name.partition("-")[0] + '"} 1.0' in metrics
 
 
 @pytest.mark.timeout(180)
