@@ -10,11 +10,13 @@ from sinks.clickhouse.messages import Messages, Run, by_topic
 from sinks.clickhouse.ranges import Place
 from sinks.clickhouse.tables import Block
 
-TOPICS: Final = (*topics.INPUTS, *topics.OUTPUTS, topics.ALERT_ACTIONS, topics.CONFIG, topics.TASKS)
+TOPICS: Final = (
+    *topics.INPUTS, *topics.OUTPUTS, topics.ALERT_ACTIONS, topics.NOTIFICATIONS, topics.CONFIG, topics.TASKS,
+)  # fmt: skip
 """What the sink reads: everything but the cache of states."""
 
-ARCHIVED: Final = (*topics.INPUTS, topics.ALERT_ACTIONS, topics.CONFIG)
-"""Topics whose messages are in event_log, byte for byte: what a replay needs, and what only people know."""
+ARCHIVED: Final = (*topics.INPUTS, topics.ALERT_ACTIONS, topics.NOTIFICATIONS, topics.CONFIG)
+"""Topics whose messages are in event_log, byte for byte: what a replay needs, what only people know, what they knew."""
 
 _Found = tuple[list[Block], list[tuple[int, str]]]
 _Reader = Callable[[Messages], _Found]
@@ -59,6 +61,11 @@ def _input(*contracts: str) -> _Reader:
     return lambda messages: (read(messages)[0], [])
 
 
+def _archived(*contracts: str) -> _Reader:
+    """What has no table of its own: whoever asks reads it from event_log."""
+    return lambda messages: ([], _strangers(messages, *contracts))
+
+
 def _meter(messages: Messages) -> _Found:
     return [*readings(messages), *plain_rows(messages, "config_record")[0]], []
 
@@ -77,6 +84,7 @@ _READERS: Final[Mapping[str, _Reader]] = {
     topics.VERDICTS: _ours("verdict_rows"),
     topics.REJECTED: _ours("rejected_rows"),
     topics.ALERT_ACTIONS: _ours("alert_action"),
+    topics.NOTIFICATIONS: _archived("notice", "notice_message", "notice_delivery", "notifier_position"),
     topics.CONFIG: documents,
     topics.TASKS: _tasks,
 }

@@ -59,6 +59,7 @@ class _Sender(threading.Thread):
         self._name = name
         self._answers = answers
         self._work: queue.Queue[list[tuple[Sending, Mapping[str, Json]]]] = queue.Queue()
+        self._ended = False
         self.start()
 
     def give(self, work: list[tuple[Sending, Mapping[str, Json]]]) -> None:
@@ -66,8 +67,13 @@ class _Sender(threading.Thread):
         self.busy = True
         self._work.put(work)
 
+    def end(self) -> None:
+        """Ends the thread after what it has in hand."""
+        self._ended = True
+        self._work.put([])
+
     def run(self) -> None:
-        while True:
+        while not self._ended:
             work = self._work.get()
             for number, (sending, data) in enumerate(work, 1):
                 answer = self._send(sending, data)
@@ -153,6 +159,8 @@ class Notifier:
 
     def close(self) -> None:
         """Leaves the broker."""
+        for sender in self._senders.values():
+            sender.end()
         self._desk.close()
         self._journal.close()
 

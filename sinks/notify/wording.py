@@ -31,7 +31,6 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "from to": ("{0}–{1}，历时 {2}", "{0}–{1}, {2}"),
     "wasted": ("已浪费 {0}", "wasted {0}"),
     "cost": ("约 {0} 元", "about {0} yuan"),
-    "no cost": ("", ""),
     "to do": ("处理：{0}", "to do: {0}"),
     "more": ("另有 {0} 条", "and {0} more"),
     "alerts": ("{0} 条告警", "{0} alerts"),
@@ -52,6 +51,7 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "; ": ("，", ", "),
     ": ": ("：", ": "),
 }
+LANGUAGES: Final[tuple[Language, ...]] = ("zh", "en")
 _SCALES: Final = {"Wh": (1000, "kWh"), "mL": (1000, "L"), "g": (1000, "kg"), "m": (1000, "km")}
 _LINES_BYTES: Final = 120
 """Kept free for the id and a remark at the end."""
@@ -258,8 +258,9 @@ def _said(before: str, after: str) -> bool:
 
 
 def _channel(notice: Notice) -> str:
+    """Of the notifier itself, which has no language."""
     _, name, state = (*notice.step.split(":"), "", "")[:3]
-    return say(f"channel {state}", notice.language, safe(name, 60))
+    return " / ".join(say(f"channel {state}", language, safe(name, 60)) for language in LANGUAGES)
 
 
 def _when(alert: Alert, site: Site | None, language: Language, ended: bool) -> str:

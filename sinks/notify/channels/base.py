@@ -9,7 +9,7 @@ from schemas.codec import Json
 from schemas.errors import ChannelError
 from schemas.settings import ChannelSettings
 from sinks.notify.channels.http import NoAnswerError, NotSentError, Reply, post
-from sinks.notify.clean import cut, plain
+from sinks.notify.clean import cut, plain, safe
 from sinks.notify.records import Message, Outcome
 from sinks.notify.wording import say
 
@@ -74,7 +74,7 @@ def reached(settings: ChannelSettings, message: Message) -> list[str]:
 
 def body_of(message: Message, settings: ChannelSettings, bytes_max: int, *, doubtful: bool) -> str:
     """The text with its id, the people whom the channel cannot address, and a word where it may be a repeat."""
-    unknown = [plain(person, 40) for person in message.named if person not in settings.people]
+    unknown = [safe(person, 40) for person in message.named if person not in settings.people]
     marks = [f"({', '.join(unknown)})"] if unknown else []
     marks.append(f"#{message.id[:8]}")
     if doubtful:

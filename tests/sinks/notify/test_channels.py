@@ -1,17 +1,22 @@
 """Each channel against a server that behaves like the real one: signatures, sizes, limits, faults, and no secret anywhere."""
 
 import base64
+import datetime as dt
 import hashlib
 import hmac
 import logging
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import SecretStr
 
 from ganzhi.demo.robot import RobotServer
@@ -60,6 +65,14 @@ def test_a_robot_shows_the_text(maker: str) -> None:
         assert [said.maker for said in robot.said] == [maker, maker]
         assert robot.said[0].text == f"{TEXT}\n#ab12cd34"
         assert robot.said[1].text.startswith(f"{TEXT}\n(zhao) #ab12cd34 (可能重复)")
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_an_assignee_is_no_markup(maker: str) -> None:
+    """Whom a message names may be a name that somebody made up."""
+    with RobotServer(KEY, SECRET) as robot:
+        send(robot_channel(robot, maker), message(named=('<at user_id="all"></at>', "@all\u202e")))
+        assert not set(robot.said[0].text) & set("<>@\u202e")
 
 
 @pytest.mark.parametrize("maker", MAKERS)
@@ -230,6 +243,41 @@ def test_a_name_that_changes_its_mind(monkeypatch: pytest.MonkeyPatch) -> None:
         post("https://rebind.test/", b"", {}, timeout_s=0.5, allow_private=False)
 
     assert asked.count("rebind.test") == 1
+
+
+@pytest.mark.parametrize(("name", "right"), [("hook.test", True), ("other.test", False)])
+def test_tls_is_of_the_name(name: str, right: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection goes to the address that was checked; the certificate must be of the name that was written."""
+    key, certificate = _certificate(name)
+    (tmp_path / "pair.pem").write_bytes(key + certificate)
+    (tmp_path / "ca.pem").write_bytes(certificate)
+    real = socket.getaddrinfo
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda _, *more, **named: real("127.0.0.1", *more, **named))
+    with Receiver(tls=tmp_path / "pair.pem") as receiver:
+        answer = send(receiver.channel(url=SecretStr(receiver.url.replace("http://127.0.0.1", "https://hook.test"))))
+
+    assert answer.outcome == ("sent" if right else "later"), answer
+    assert len(receiver.shown) == right
+
+
+def _certificate(name: str) -> tuple[bytes, bytes]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return pem, certificate.public_bytes(serialization.Encoding.PEM)
 
 
 class _Inbox:

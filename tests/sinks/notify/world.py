@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import ssl
 import subprocess
 import sys
 import threading
@@ -122,7 +123,7 @@ class Receiver:
         statuses: answers to the next requests, 0: none at all; then 204.
     """
 
-    def __init__(self, secret: str = WEBHOOK_SECRET) -> None:
+    def __init__(self, secret: str = WEBHOOK_SECRET, tls: Path | None = None) -> None:
         self.came: list[str] = []
         self.shown: dict[str, Any] = {}
         self.wrong: list[str] = []
@@ -157,6 +158,10 @@ class Receiver:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        if tls is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(tls)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/hook-canary"
 
