@@ -15,6 +15,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from ganzhi.bench.figure import Bench, Options, Promise, Row
 from ganzhi.bench.live import BATCH
+from ganzhi.bench.message_end import MessageWatch, with_route
 from ganzhi.bench.rig import PARTITIONS, Rig
 from ganzhi.bench.rooms import ROOM_POINTS, Rooms
 from schemas import codec
@@ -28,6 +29,8 @@ RATE: Final = 100_000
 SECONDS: Final = 60.0
 WARM_S: Final = 5.0
 GATEWAYS: Final = 5
+PROMISES: Final = {"message": [Promise("p99_ms", "most", 1000)]}
+"""Of ends that are further away than the topic."""
 EVENTS_PER_S: Final = 40
 """So many rooms a second change, each once: 2,400 alerts in a minute, of which 24 are beyond p99."""
 PACK: Final = """
@@ -57,12 +60,17 @@ def run(options: Options) -> list[Row]:
     Raises:
         ConfigurationError: the end that is asked for is not one that this bench knows.
     """
-    ends: dict[str, Callable[[Rig, set[str]], Watch]] = {"topic": lambda rig, _: Watch(rig.kafka)}
+    loads = [_Live(GATEWAYS, BATCH, 1, f"bench-{number}", number) for number in range(PARTITIONS)]
+    ends: dict[str, Callable[[Rig, set[str]], Watch | MessageWatch]] = {
+        "topic": lambda rig, _: Watch(rig.kafka),
+        "message": lambda rig, _: MessageWatch(rig, loads),
+    }
     to = options.to or "topic"
     if to not in ends:
         raise ConfigurationError(f"latency ends at {', '.join(ends)}; not at {to}")
+    if to == "message":
+        loads = [with_route(load) for load in loads]
     rate, seconds = options.rate or RATE, options.seconds or SECONDS
-    loads = [_Live(GATEWAYS, BATCH, 1, f"bench-{number}", number) for number in range(PARTITIONS)]
     with Rig(options.report) as rig:
         rig.start("worker", "worker")
         rig.configure(loads)
@@ -83,7 +91,7 @@ def run(options: Options) -> list[Row]:
         "max_ms": round(float(waits.max()), 1),
         "sender_late_max_ms": round(late_ms, 1),
     }
-    return [Row(correct, figures=figures, labels={"to": to})]
+    return [Row(correct, figures=figures, labels={"to": to}, promises=PROMISES.get(to))]
 
 
 def _feed(rig: Rig, loads: list[_Live], rate: int, seconds: float) -> tuple[dict[tuple[str, int], float], float]:
