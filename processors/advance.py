@@ -51,6 +51,9 @@ from schemas.record_batches import Slab
 Documents = Callable[[bytes], Document]
 """Finds a document by its sha256; may wait for it, and raises when it cannot be had."""
 
+Builder = Callable[[str, dict[str, Document], dict[str, int]], Layout]
+"""`layout.build`, or what gives the same sooner."""
+
 _BUFFER_ROWS = 16_384
 _CHUNK_READINGS = 65_536
 
@@ -81,7 +84,7 @@ class Processor:
         facts_taken: meter facts that this processor has taken in, in the order of the log; no part of its state.
     """
 
-    def __init__(self, topic: str, partition: int, documents: Documents) -> None:
+    def __init__(self, topic: str, partition: int, documents: Documents, builder: Builder = build) -> None:
         assert topic in topics.INPUTS, topic
         self.topic = topic
         self.partition = partition
@@ -90,6 +93,7 @@ class Processor:
         self.heads: dict[str, tuple[int, bytes]] = {}
         self.facts_taken: list[bytes] = []
         self._documents = documents
+        self._build = builder
         self.layout = build(topic, {}, {})
         self.state = empty_state(0, 0, 0)
         self._out = buffer(self.layout)
@@ -457,7 +461,7 @@ class Processor:
             documents = {**self.layout.documents, site: document}
             if len({other.domain for other in documents.values()}) > 1:
                 raise ContractError(f"domain {document.domain} does not fit the partition's others")
-            layout = build(self.topic, documents, {**self.layout.versions, site: version})
+            layout = self._build(self.topic, documents, {**self.layout.versions, site: version})
         except (ContractError, ModelError) as error:
             self._reject(slab, record, Reason.BAD_DOCUMENT, str(error), 0, raw, site)
             return

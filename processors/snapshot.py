@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from processors.advance import Documents, Processor
+from processors.advance import Builder, Documents, Processor
 from processors.layout import DAY_MS, GAUGE, REGISTER, build
 from processors.state import (
     CLOSED,
@@ -69,7 +69,7 @@ def save(processor: Processor) -> bytes:
     )
 
 
-def load(raw: bytes, topic: str, partition: int, documents: Documents) -> Processor:
+def load(raw: bytes, topic: str, partition: int, documents: Documents, builder: Builder = build) -> Processor:
     """The processor that `save` was given.
 
     Raises:
@@ -80,7 +80,7 @@ def load(raw: bytes, topic: str, partition: int, documents: Documents) -> Proces
         header = json.loads(raw[4 : 4 + size])
         if [header["engine"], header["topic"], header["partition"]] != [ENGINE, topic, partition]:
             raise ContractError(f"snapshot of {header['topic']}/{header['partition']}, engine {header['engine']}")
-        processor = Processor(topic, partition, documents)
+        processor = Processor(topic, partition, documents, builder)
         processor.heads = {site: (int(version), bytes.fromhex(sha)) for site, (version, sha) in header["sites"].items()}
         for name in STREAMS:
             count, tip, rest = header["chains"][name]
@@ -90,7 +90,7 @@ def load(raw: bytes, topic: str, partition: int, documents: Documents) -> Proces
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, struct.error) as error:
         raise ContractError(f"snapshot cannot be read: {error}") from error
     found = {site: documents(sha) for site, (_, sha) in processor.heads.items()}
-    layout = build(topic, found, {site: version for site, (version, _) in processor.heads.items()})
+    layout = builder(topic, found, {site: version for site, (version, _) in processor.heads.items()})
     arrays = layout.arrays
     _validate(state, len(arrays.meta), len(arrays.rules), len(arrays.part_row))
     _validate_senses(state.senses, len(arrays.senses))

@@ -27,6 +27,7 @@ from schemas.settings import KafkaSettings, WorkerSettings
 from schemas.topics import topic_name
 from streams.documents import Documents
 from streams.kafka_admin import watermarks
+from streams.layouts import Layouts
 from streams.snapshots import SLOTS, Head, SnapshotWriter, read_record, read_state
 from streams.transaction import Commit, TaskProducer
 
@@ -45,12 +46,14 @@ class Surroundings:
         worker: how often to commit and to write snapshots.
         documents: finds documents.
         snapshots: writes snapshots.
+        layouts: builds layouts.
     """
 
     kafka: KafkaSettings
     worker: WorkerSettings
     documents: Documents
     snapshots: SnapshotWriter
+    layouts: Layouts = dataclasses.field(default_factory=Layouts)
 
 
 class Task:
@@ -256,7 +259,7 @@ class Task:
     # -- opening ------------------------------------------------------------------------------------------------------
 
     def _fresh(self) -> Processor:
-        return Processor(self._topic, self._partition, self._document)
+        return Processor(self._topic, self._partition, self._document, self._shared.layouts.build)
 
     def _document(self, sha256: bytes) -> Document:
         self.waits_for = f"document {sha256.hex()[:12]}, which nobody has published"
@@ -294,7 +297,8 @@ class Task:
         for head in sorted(usable, key=lambda head: head.offset, reverse=True):
             try:
                 raw = read_state(self._shared.kafka, self._topic, self._partition, head, self.give_up)
-                processor = snapshot.load(raw, self._topic, self._partition, self._document)
+                builder = self._shared.layouts.build
+                processor = snapshot.load(raw, self._topic, self._partition, self._document, builder)
                 if processor.position != head.offset:
                     raise ContractError(f"snapshot at {processor.position}, its head says {head.offset}")
             except ContractError as error:

@@ -1,0 +1,102 @@
+"""Layouts of large sites from this machine's cache: a worker with a million points is back in seconds after a kill.
+
+A layout is a function of documents and code alone, so its name is a hash of both, and what is in the file is checked
+against a hash of its own before it is believed. Losing the cache costs time.
+"""
+
+import contextlib
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from processors.layout import Layout, build
+from processors.layout_bytes import pack, unpack
+from schemas.errors import ContractError
+from schemas.model.document import Document
+from schemas.settings import cache_home
+
+POINTS_MIN: Final = 20_000
+"""Smaller layouts are built in less than half a second."""
+
+FILES_MAX: Final = 64
+"""Files kept; of a machine with more partitions than that the oldest are built again."""
+
+_DIGEST_BYTES: Final = 32
+_log = logging.getLogger("ganzhi.worker")
+
+
+def code_state() -> bytes:
+    """A hash of the code that layouts depend on: sizes and times of its files."""
+    root = Path(__file__).parent.parent
+    stamp = hashlib.sha256()
+    for folder in ("processors", "schemas"):
+        for file in sorted((root / folder).rglob("*.py")):
+            facts = file.stat()
+            stamp.update(f"{file.relative_to(root)} {facts.st_size} {facts.st_mtime_ns}\n".encode())
+    return stamp.digest()
+
+
+class Layouts:
+    """Builds layouts, or has them from disk; several threads may ask at once.
+
+    Args:
+        folder: of the cache; None: `layouts` under the user's cache.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder or cache_home() / "layouts"
+        self._code = code_state()
+
+    def build(self, topic: str, documents: dict[str, Document], versions: dict[str, int]) -> Layout:
+        """As `processors.layout.build`."""
+        points = sum(len(document.table("points").get("id", [])) for document in documents.values())
+        if points < POINTS_MIN:
+            return build(topic, documents, versions)
+        file = self._folder / f"{self._name(topic, documents, versions)}.layout"
+        found = self._read(file, documents)
+        if found is None:
+            found = build(topic, documents, versions)
+            self._write(file, pack(found))
+        return found
+
+    def _name(self, topic: str, documents: Mapping[str, Document], versions: Mapping[str, int]) -> str:
+        name = hashlib.sha256(self._code + topic.encode())
+        for site in sorted(documents):
+            name.update(f"\n{site} {versions.get(site)} ".encode() + documents[site].sha256)
+        return name.hexdigest()[:32]
+
+    def _read(self, file: Path, documents: Mapping[str, Document]) -> Layout | None:
+        try:
+            raw = file.read_bytes()
+        except OSError:
+            return None
+        try:
+            if hashlib.sha256(raw[_DIGEST_BYTES:]).digest() != raw[:_DIGEST_BYTES]:
+                raise ContractError("a cached layout is not what was written")
+            return unpack(raw[_DIGEST_BYTES:], documents)
+        except ContractError as error:
+            _log.warning("%s is removed and built again: %s", file, error)
+            with contextlib.suppress(OSError):
+                file.unlink()
+            return None
+
+    def _write(self, file: Path, raw: bytes) -> None:
+        draft = None
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            handle, draft = tempfile.mkstemp(dir=self._folder)
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(hashlib.sha256(raw).digest() + raw)
+            Path(draft).replace(file)
+            old = sorted(self._folder.glob("*.layout"), key=lambda one: one.stat().st_mtime)
+            for one in old[:-FILES_MAX]:
+                one.unlink(missing_ok=True)
+        except OSError as error:
+            _log.info("layout not cached: %s", error)
+            if draft is not None:
+                with contextlib.suppress(OSError):
+                    Path(draft).unlink(missing_ok=True)
