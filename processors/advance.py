@@ -15,7 +15,7 @@ from processors.events import Feed, Pseudo
 from processors.kernels.meters import adopt_late, tell_up_to
 from processors.kernels.rows import Longs
 from processors.kernels.step import GENERATED, INSTANCE_ROWS, PART_ROWS, READING_ROWS, move_clock, resolve, step
-from processors.layout import GAUGE, OUTAGE_MS, Layout, build
+from processors.layout import DELTA, GAUGE, OUTAGE_MS, Layout, build
 from processors.outputs import Outbox, Output, Rejected
 from processors.state import (
     ALERTS,
@@ -24,6 +24,7 @@ from processors.state import (
     CONTEXT,
     CURSOR,
     ENGINE,
+    FAR,
     FIRING,
     HEAD_COLUMNS,
     KNOWN_AT,
@@ -40,10 +41,10 @@ from processors.state import (
     empty_state,
 )
 from processors.transfer import lost_parts, transfer
-from schemas import codec, topics
+from schemas import codec, control, topics
 from schemas.canonical import STREAMS
 from schemas.decode import TIME_MAX, Columns, M, Status, batch_header, decode_batches
-from schemas.errors import ContractError, DecodeError, EngineMismatch, ModelError
+from schemas.errors import ContractError, DecodeError, EngineMismatch, ModelError, SignatureError
 from schemas.model.document import Document
 from schemas.reasons import TEXTS, Reason
 from schemas.record_batches import Slab
@@ -82,6 +83,7 @@ class Processor:
         outbox: rows that nobody has taken yet, and the chains of those that were.
         heads: (version, sha256) of every site's document.
         facts_taken: meter facts that this processor has taken in, in the order of the log; no part of its state.
+        settlements: number of the last settlement of every site that has had one.
     """
 
     def __init__(self, topic: str, partition: int, documents: Documents, builder: Builder = build) -> None:
@@ -92,6 +94,7 @@ class Processor:
         self.outbox = Outbox(topic, partition)
         self.heads: dict[str, tuple[int, bytes]] = {}
         self.facts_taken: list[bytes] = []
+        self.settlements: dict[str, int] = {}
         self._documents = documents
         self._build = builder
         self.layout = build(topic, {}, {})
@@ -407,15 +410,21 @@ class Processor:
                 self._event(slab, record, waste.readings(codec.read("waste_event", value), self.layout))
             elif contract == "vehicle_event" and self.topic == topics.VEHICLE_EVENTS:
                 self._event(slab, record, vehicles.readings(codec.read("vehicle_event", value), self.layout))
-            elif contract == "meter_fact" and self.topic == topics.METER_READINGS:
-                self._fact(slab, record, value)
-            elif contract == "settle_record":
-                codec.read(contract, value)
-                self._reject(slab, record, Reason.NOT_SUPPORTED, contract, 0, value)
             else:
-                self._reject(slab, record, Reason.UNKNOWN_CONTRACT, contract or "", 0, value)
+                self._signed(slab, record, contract, value)
         except DecodeError as error:
             self._reject(slab, record, Reason.MALFORMED, str(error), 0, value)
+        except SignatureError as error:
+            self._reject(slab, record, Reason.BAD_SIGNATURE, str(error), 0, value)
+
+    def _signed(self, slab: Slab, record: int, contract: str | None, value: bytes) -> None:
+        """A message that may be a settlement or a fact."""
+        if contract == "settle_record":
+            self._settle(slab, record, value)
+        elif contract == "meter_fact" and self.topic == topics.METER_READINGS:
+            self._fact(slab, record, value)
+        else:
+            self._reject(slab, record, Reason.UNKNOWN_CONTRACT, contract or "", 0, value)
 
     def _time(self, slab: Slab, record: int, clock: int, tick: bool = False) -> None:
         """Moves the task's clock; in a simulated domain only a tick does."""
@@ -467,6 +476,35 @@ class Processor:
             return
         self.heads[site] = (version, sha256)
         self._replace(slab, record, layout)
+
+    def _settle(self, slab: Slab, record: int, raw: bytes) -> None:
+        """Takes note of a settlement: marks of the site that it covers are lifted, no row is made.
+
+        What is still open stays marked from where it begins: the row that closes it is not there to be settled yet.
+        """
+        site = str(codec.read("settle_record", raw)["site"])
+        document = self.layout.documents.get(site)
+        if document is None:
+            self._reject(slab, record, self._no_site(site), "", 0, raw, site)
+            return
+        fields = control.verify("settle_record", raw, document.keys)
+        sequence, start, end = (int(str(fields[name])) for name in ("sequence", "from_ms", "to_ms"))
+        known = self.settlements.get(site, 0)
+        if sequence != known + 1:
+            self._reject(slab, record, Reason.BROKEN_CHAIN, f"settlement {sequence} after {known}", 0, raw, site)
+            return
+        if not -TIME_MAX <= start < end <= TIME_MAX:
+            self._reject(slab, record, Reason.OUT_OF_RANGE, f"a settlement from {start} to {end}", 0, raw, site)
+            return
+        self.settlements[site] = sequence
+        meta, points = self.layout.arrays.meta, self.state.points
+        rows = np.flatnonzero(meta["site"] == self.layout.sites.index(site))
+        dirty_from, dirty_to = points["dirty_from"][rows], points["dirty_to"][rows]
+        covered = rows[(dirty_from >= start) & (dirty_to <= end)]
+        is_open = np.where(meta["kind"] == GAUGE, points["row_to"] - meta["grid_ms"], points["row_from"])[covered]
+        done = (points["dirty_to"][covered] <= is_open) | (meta["kind"][covered] == DELTA)
+        points["dirty_from"][covered] = np.where(done, FAR, np.maximum(points["dirty_from"][covered], is_open))
+        points["dirty_to"][covered[done]] = NEVER
 
     def _replace(self, slab: Slab, record: int, layout: Layout) -> None:
         """Moves the state to another layout; alerts whose rule or subject is gone end as stale."""

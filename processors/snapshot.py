@@ -58,6 +58,7 @@ def save(processor: Processor) -> bytes:
         "partition": processor.partition,
         "position": processor.position,
         "sites": {site: [version, sha.hex()] for site, (version, sha) in sorted(processor.heads.items())},
+        "settlements": dict(sorted(processor.settlements.items())),
         "chains": {
             name: [chain.count, chain.tip.hex(), chain.rest.hex()] for name, chain in processor.outbox.chains.items()
         },
@@ -82,6 +83,7 @@ def load(raw: bytes, topic: str, partition: int, documents: Documents, builder: 
             raise ContractError(f"snapshot of {header['topic']}/{header['partition']}, engine {header['engine']}")
         processor = Processor(topic, partition, documents, builder)
         processor.heads = {site: (int(version), bytes.fromhex(sha)) for site, (version, sha) in header["sites"].items()}
+        processor.settlements = {site: int(sequence) for site, sequence in header["settlements"].items()}
         for name in STREAMS:
             count, tip, rest = header["chains"][name]
             processor.outbox.chains[name] = Chain(int(count), bytes.fromhex(tip), bytes.fromhex(rest))

@@ -7,12 +7,25 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from replay.chains import Chains, Heads
 from replay.log import SLAB_MESSAGES, Position, Task, check_contiguous, input_tasks, position_of, remember, rows_of
+from replay.settlements import Settlements
 from schemas.errors import HistoryIncomplete, KafkaUnavailable
 from schemas.kafka import RECEIVE_BYTES_MAX, client_config
 from schemas.model.document import Document
 from schemas.record_batches import Slab
 from schemas.settings import KafkaSettings
-from schemas.topics import ALERTS, CONFIG, LEDGER, OUTPUTS, REJECTED, TASKS, VERDICTS, topic_name
+from schemas.topics import (
+    ALERTS,
+    CONFIG,
+    LEDGER,
+    OUTPUTS,
+    REJECTED,
+    SETTLED,
+    SETTLEMENTS,
+    TASKS,
+    VERDICTS,
+    input_of,
+    topic_name,
+)
 
 TIMEOUT_S: Final = 20.0
 _END: Final = -191  # librdkafka's own code for the end of a partition; its Python binding has it under a private name
@@ -47,9 +60,9 @@ class KafkaHistory:
                     found[task] = position
         return found
 
-    def slabs(self, task: Task, end: int) -> Iterator[Slab]:
+    def slabs(self, task: Task, end: int, start: int = 0) -> Iterator[Slab]:
         """Slabs of at most SLAB_MESSAGES messages."""
-        topic, partition = task
+        topic, partition = input_of(task[0]), task[1]
         consumer = self._consumer()
         try:
             low, high = consumer.get_watermark_offsets(
@@ -58,8 +71,8 @@ class KafkaHistory:
             check_contiguous(task, 0, low, "the log's start")
             if high < end:
                 raise HistoryIncomplete(f"{topic}/{partition}: the log ends at {high}, the task had come to {end}")
-            consumer.assign([TopicPartition(topic_name(self._kafka, topic), partition, 0)])
-            at = 0
+            consumer.assign([TopicPartition(topic_name(self._kafka, topic), partition, start)])
+            at = start
             while at < end:
                 messages = _consume(consumer, self._kafka)
                 rows = [m for m in messages if m.offset() < end]
@@ -99,9 +112,18 @@ class KafkaHistory:
 
     def published(self, task: Task, stream: str) -> Iterator[dict[str, object]]:
         """From the output topics, read_committed."""
-        for _, value in self._messages(_TOPIC_OF[stream], task[1], 0):
+        settles = task[0].startswith(SETTLED)
+        for _, value in self._messages(SETTLEMENTS if settles else _TOPIC_OF[stream], task[1], 0):
             if value is not None:
                 yield from rows_of(stream, value, task)
+
+    def settlements(self, task: Task) -> Settlements:
+        """What settlements of a task have published so far."""
+        found = Settlements(task)
+        for _, value in self._messages(SETTLEMENTS, task[1], 0):
+            if value is not None:
+                found.message(value)
+        return found
 
     def _fetch(self, sha256: bytes) -> bytes:
         for key, value in self._messages(CONFIG, 0, 0):

@@ -12,7 +12,7 @@ from schemas import codec
 from schemas.errors import HistoryIncomplete
 from schemas.model.document import Document
 from schemas.record_batches import Slab
-from schemas.topics import INPUTS
+from schemas.topics import INPUTS, SETTLED
 
 Task = tuple[str, int]
 """Input topic without prefix, and partition."""
@@ -45,8 +45,8 @@ class History(Protocol):
     def positions(self) -> dict[Task, Position]:
         """Of every task that has one."""
 
-    def slabs(self, task: Task, end: int) -> Iterator[Slab]:
-        """The messages of a task from offset 0 to `end`, in order and without holes."""
+    def slabs(self, task: Task, end: int, start: int = 0) -> Iterator[Slab]:
+        """The messages of a task's input from offset `start` to `end`, in order and without holes."""
 
     def document(self, sha256: bytes) -> Document:
         """A document by its name."""
@@ -71,8 +71,9 @@ def check_contiguous(task: Task, expected: int, found: int, where: str) -> None:
 
 
 def input_tasks(partitions: int) -> list[Task]:
-    """Every task that can exist."""
-    return [(topic, partition) for topic in INPUTS for partition in range(partitions)]
+    """Every task that can exist, those that settle after those whose rows they settle."""
+    topics = (*INPUTS, *(SETTLED + topic for topic in INPUTS))
+    return [(topic, partition) for topic in topics for partition in range(partitions)]
 
 
 def remember(fetch: Callable[[bytes], bytes]) -> Callable[[bytes], Document]:

@@ -11,6 +11,7 @@ from schemas.errors import HistoryIncomplete
 from schemas.model.document import Document
 from schemas.record_batches import Slab
 from schemas.settings import ClickHouseSettings
+from schemas.topics import input_of
 from sinks.clickhouse.client import reader, translating
 
 _MS: Final = "toUnixTimestamp64Milli"
@@ -72,7 +73,8 @@ class TableHistory:
                 " any(toUnixTimestamp64Milli(h.clock)),"
                 " groupUniqArray((toString(h.stream), h.sequence, hex(h.head))) FROM chain_heads AS h"
                 " JOIN (SELECT topic, partition, max(offset) + 1 AS end FROM event_log GROUP BY topic, partition) AS e"
-                " ON h.topic = e.topic AND h.partition = e.partition WHERE h.position <= e.end"
+                " ON replaceRegexpOne(h.topic, '^settled[.]', '') = e.topic AND h.partition = e.partition"
+                " WHERE h.position <= e.end"
                 " GROUP BY h.topic, h.partition, h.tasks_offset ORDER BY h.tasks_offset"
             ).result_rows
         found: dict[Task, Position] = {}
@@ -82,10 +84,10 @@ class TableHistory:
                 found[(str(topic), int(partition))] = Position(int(position), int(engine), int(clock), heads)
         return found
 
-    def slabs(self, task: Task, end: int) -> Iterator[Slab]:
+    def slabs(self, task: Task, end: int, start: int = 0) -> Iterator[Slab]:
         """Slabs of at most SLAB_MESSAGES messages."""
-        topic, partition = task
-        at = 0
+        topic, partition = input_of(task[0]), task[1]
+        at = start
         while at < end:
             stop = min(end, at + SLAB_MESSAGES)
             with translating(self._settings):

@@ -9,12 +9,15 @@ import dataclasses
 import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping
+from typing import cast
 
 from processors.advance import Processor
+from processors.settle import Settler
 from processors.state import ENGINE, MESSAGES, READINGS
 from replay.log import History, Position, Task, rows_of
 from schemas.canonical import STREAMS
 from schemas.errors import EngineMismatch, HistoryIncomplete
+from schemas.topics import SETTLED
 
 Report = Callable[[Task, int, int], None]
 """Called with (task, messages replayed, messages to replay)."""
@@ -99,16 +102,22 @@ def verify(history: History, report: Report = _ignore) -> Verification:
     return Verification(history.name, tuple(results), difference)
 
 
+def _processor(history: History, task: Task) -> Processor:
+    """What computes a task: a site's settlements are rows of the one that settles its partition."""
+    if task[0].startswith(SETTLED):
+        return Settler(*task, history.document, lambda end: history.slabs(task, end))
+    return Processor(*task, history.document)
+
+
 def _task(
     history: History, task: Task, position: Position, published: Mapping[str, tuple[int, bytes]], report: Report
 ) -> TaskResult:
-    processor = Processor(*task, history.document)
+    processor = _processor(history, task)
     for slab in history.slabs(task, position.offset):
         processor.advance(slab)
         processor.take(publish=False)
         report(task, processor.position, position.offset)
-    chains = processor.outbox.chains
-    heads = {name: (chains[name].count, chains[name].head()) for name in STREAMS}
+    heads = {str(h["stream"]): (int(str(h["sequence"])), cast("bytes", h["head"])) for h in processor.stream_heads()}
     differs = tuple(name for name in STREAMS if not heads[name] == position.heads.get(name) == published[name])
     digest = hashlib.sha256(
         b"".join(name.encode() + count.to_bytes(8, "big") + head for name, (count, head) in heads.items())
@@ -119,7 +128,7 @@ def _task(
 
 
 def _computed(history: History, task: Task, position: Position, stream: str) -> Iterator[dict[str, object]]:
-    processor = Processor(*task, history.document)
+    processor = _processor(history, task)
     for slab in history.slabs(task, position.offset):
         processor.advance(slab)
         for output in processor.take():

@@ -162,6 +162,16 @@ class ConsoleSettings(_Group):
     oidc: OidcSettings = OidcSettings()
 
 
+class SettleSettings(_Group):
+    """When `ganzhi up` settles by itself."""
+
+    nightly: str = Field(
+        default="02:30",
+        pattern=r"^$|^([01]\d|2[0-3]):[0-5]\d$",
+        description="HH:MM of each site's own day; empty: never",
+    )
+
+
 class Settings(BaseSettings):
     """All settings of a process; `load()` reads them."""
 
@@ -177,6 +187,7 @@ class Settings(BaseSettings):
     sink: SinkSettings = SinkSettings()
     notify: NotifySettings = NotifySettings()
     console: ConsoleSettings = ConsoleSettings()
+    settle: SettleSettings = SettleSettings()
 
     @classmethod
     def settings_customise_sources(

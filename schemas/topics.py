@@ -4,6 +4,7 @@
 |---|---|---|
 | `meter.readings`, `waste.events`, `vehicle.events` | site | the inputs: events and control records, the history |
 | `ledger`, `alerts`, `verdicts`, `rejected` | site | the outputs, with the partition numbers of the inputs |
+| `settlements` | – | what settlements add to them, in the same partitions |
 | `alert.actions` | alert | what people did: acknowledge, silence, assign, comment |
 | `notifications` | alert or message | who was told what and when, and the position that it follows from |
 | `audit` | user | who asked for what in the console, and whether it was done |
@@ -24,6 +25,7 @@ LEDGER = "ledger"
 ALERTS = "alerts"
 VERDICTS = "verdicts"
 REJECTED = "rejected"
+SETTLEMENTS = "settlements"
 ALERT_ACTIONS = "alert.actions"
 NOTIFICATIONS = "notifications"
 AUDIT = "audit"
@@ -32,7 +34,10 @@ TASKS = "tasks"
 SNAPSHOTS = "snapshots"
 
 INPUTS = (METER_READINGS, WASTE_EVENTS, VEHICLE_EVENTS)
-OUTPUTS = (LEDGER, ALERTS, VERDICTS, REJECTED)
+OUTPUTS = (LEDGER, ALERTS, VERDICTS, REJECTED, SETTLEMENTS)
+
+SETTLED = "settled."
+"""Before the name of an input topic: the task that settles its partitions, with streams and a position of its own."""
 
 SNAPSHOT_CHUNK_BYTES = 900_000
 """A snapshot is written in chunks of at most this size: below the limit of librdkafka's producer as it comes."""
@@ -100,6 +105,11 @@ TOPICS = (
 def topic_name(kafka: KafkaSettings, name: str) -> str:
     """The name of a topic on the broker: `topic_name(settings.kafka, LEDGER)`."""
     return kafka.prefix + name
+
+
+def input_of(task_topic: str) -> str:
+    """The input topic of a task: its own name, or for one that settles the name behind the prefix."""
+    return task_topic.removeprefix(SETTLED)
 
 
 def bare_name(kafka: KafkaSettings, topic: str) -> str:

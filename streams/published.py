@@ -257,6 +257,25 @@ def publish(
     ]
 
 
+def append(kafka: KafkaSettings, topic: str, partition: int, key: str, value: bytes) -> int:
+    """Writes one message and returns its offset, once every replica that must has it.
+
+    Raises:
+        KafkaUnavailable: no broker answers.
+        LogError: the broker refuses it.
+    """
+    return _Writer(kafka).write([(topic, partition, key, value)])
+
+
+def may_sign(site: str, document: Document, key: SigningKey) -> None:
+    """Checks that a key may sign for a site.
+
+    Raises:
+        SignatureError: its document does not name the key.
+    """
+    _may_sign(site, document, key)
+
+
 def input_partitions(kafka: KafkaSettings) -> int:
     """How many partitions the input topics have.
 
@@ -305,6 +324,7 @@ class _Writer:
     def __init__(self, kafka: KafkaSettings) -> None:
         self._kafka = kafka
         self._refused: list[str] = []
+        self._offset = -1
         self._producer: Producer | None = None
 
     def put_in_force(self, heads: Mapping[str, Head], key: SigningKey) -> None:
@@ -318,10 +338,10 @@ class _Writer:
         )
         self.write([(CONFIG, ANY_PARTITION, HEAD + site, head.raw) for site, head in sorted(heads.items())])
 
-    def write(self, messages: list[tuple[str, int, str, bytes]]) -> None:
-        """Writes (topic, partition, key, value)."""
+    def write(self, messages: list[tuple[str, int, str, bytes]]) -> int:
+        """Writes (topic, partition, key, value); the offset of the one that was acknowledged last, -1: none."""
         if not messages:
-            return
+            return -1
         if self._producer is None:
             self._producer = self._connect()
         try:
@@ -336,10 +356,13 @@ class _Writer:
             raise KafkaUnavailable(self._kafka.bootstrap, reasons or "messages were not acknowledged")
         if reasons:
             raise LogError(f"the broker refuses to publish the model: {reasons}")
+        return self._offset
 
     def _delivered(self, error: KafkaError | None, message: Any) -> None:
         if error is not None:
             self._refused.append(f"{message.topic()}: {error.str()}")
+        else:
+            self._offset = message.offset()
 
     def _connect(self) -> Producer:
         config = client_config(

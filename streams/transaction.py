@@ -151,7 +151,7 @@ class TransactionalProducer:
 
         Args:
             messages: in the order in which each partition is to have them.
-            offsets: of the next input messages, for the group.
+            offsets: of the next input messages, for the group; empty: there is no group, and the id alone fences.
             membership: group metadata of the assignment (`schemas.kafka.group_metadata`).
 
         Raises:
@@ -188,7 +188,8 @@ class TransactionalProducer:
         for message in messages:
             self._produce(message)
         wanted = list(offsets)
-        self._finish("offsets", lambda s: self._producer.send_offsets_to_transaction(wanted, membership, s))
+        if wanted:
+            self._finish("offsets", lambda s: self._producer.send_offsets_to_transaction(wanted, membership, s))
         self._finish("commit", self._producer.commit_transaction)
         self._open = False
 
@@ -245,7 +246,8 @@ class TaskProducer:
         kafka: where the log is.
         topic: input topic, without prefix.
         partition: of the input topic, and of everything that is written.
-        membership: group metadata of the assignment (`schemas.kafka.group_metadata`).
+        membership: group metadata of the assignment (`schemas.kafka.group_metadata`); None: the task belongs to no
+            group, and its transactional id alone fences.
         give_up: set by another thread to end waiting and retries.
 
     Raises:
@@ -255,7 +257,7 @@ class TaskProducer:
     """
 
     def __init__(
-        self, kafka: KafkaSettings, topic: str, partition: int, membership: bytes, give_up: threading.Event
+        self, kafka: KafkaSettings, topic: str, partition: int, membership: bytes | None, give_up: threading.Event
     ) -> None:
         self._kafka = kafka
         self._membership = membership
@@ -275,7 +277,8 @@ class TaskProducer:
         kafka, partition = self._kafka, self._partition
         messages = [Message(topic_name(kafka, one.topic), partition, None, one.value) for one in commit.outputs]
         messages.append(Message(topic_name(kafka, TASKS), partition, self._name.encode(), commit.position))
-        self._producer.send(messages, [TopicPartition(self._input, partition, commit.offset)], self._membership)
+        offsets = [TopicPartition(self._input, partition, commit.offset)] if self._membership is not None else []
+        self._producer.send(messages, offsets, self._membership or b"")
 
     def close(self) -> None:
         """Aborts what is open, as far as the broker answers, and lets the connections go."""

@@ -12,6 +12,7 @@ MODULES: Final = {
     "advance-rules": "ganzhi.bench.advance_rules",
     "recover": "ganzhi.bench.recover",
     "replay": "ganzhi.bench.replay",
+    "settle": "ganzhi.bench.settle",
     "live": "ganzhi.bench.live",
     "live-unbatched": "ganzhi.bench.live_unbatched",
     "pipeline": "ganzhi.bench.pipeline",

@@ -1,4 +1,4 @@
-"""`ganzhi replay verify`: the published rows follow from the log, bit for bit."""
+"""`ganzhi replay`: the group, and `verify`: the published rows follow from the log, bit for bit."""
 
 import dataclasses
 import json
@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from ganzhi.cli.occupancy import occupancy
+from ganzhi.cli.settle import settle
 from ganzhi.cli.texts import text
 from ganzhi.cli.what_if import what_if
 from replay.log import History
@@ -22,9 +23,10 @@ from schemas.errors import Difference
 from schemas.settings import Settings, load
 
 app = typer.Typer()
-group = typer.Typer(no_args_is_help=True, help="The same history again: verify, what-if, who was in a room.")
+group = typer.Typer(no_args_is_help=True, help="The same history again: verify, settle, what-if, who was in a room.")
 app.add_typer(group, name="replay")
 
+group.command()(settle)
 group.command("what-if")(what_if)
 group.command("occupancy")(occupancy)
 
@@ -60,7 +62,7 @@ def run(settings: Settings, source: Source, quiet: bool = False) -> Verification
     """
     from replay.verify import verify as verify_history
 
-    with _bar(quiet) as report:
+    with bar(quiet) as report:
         return verify_history(history(settings, source), report)
 
 
@@ -133,7 +135,8 @@ def _show_difference(difference: RowDifference, console: Console) -> None:
 
 
 @contextmanager
-def _bar(quiet: bool) -> Iterator[Report]:
+def bar(quiet: bool) -> Iterator[Report]:
+    """A progress bar on standard error, one a task."""
     console = Console(stderr=True, quiet=quiet)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:

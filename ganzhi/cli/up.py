@@ -35,7 +35,7 @@ def up(
 
     console = Console(stderr=True)
     stop = stop_event()
-    with progress.bar() as report, System(profile, workers=workers, report=report) as system:
+    with progress.bar() as report, System(profile, workers=workers, report=report, nightly=True) as system:
         settings = system.settings
         console.print(
             f"Kafka {settings.kafka.bootstrap}   ClickHouse http://{settings.clickhouse.host}:{settings.clickhouse.port}"

@@ -78,6 +78,7 @@ class System:
         workers: how many worker processes share the partitions.
         ports: as for `Stack`.
         report: told how far fetching is.
+        nightly: settle every night, if the settings say when.
 
     Attributes:
         stack: Kafka and ClickHouse.
@@ -99,8 +100,10 @@ class System:
         workers: int = 1,
         ports: Ports | Literal["free"] | None = None,
         report: Report | None = None,
+        nightly: bool = False,
     ) -> None:
         self.profile = profile
+        self.nightly = nightly
         self.workers = workers
         self.stack = Stack(profile, wipe=wipe, ports=ports, report=report)
         self._free_ports = ports == "free"
@@ -147,6 +150,8 @@ class System:
                     "GANZHI_WORKER__INSTANCE": f"{self.profile}-{number}"
                 }
                 self._kept.append(_Kept(f"worker-{number}", ["worker"], folder, member))
+            if self.nightly and self.settings.settle.nightly:
+                self._kept.append(_Kept("settle", ["replay", "settle", "--nightly"], folder, env))
             self._kept.append(_Kept("sink", ["sink"], folder, self._watched(env, "sink")))
             own = {**env, "GANZHI_CONSOLE__PORT": str(self.settings.console.port)}
             self._kept.append(_Kept("console", ["console"], folder, own))

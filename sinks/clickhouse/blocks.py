@@ -67,7 +67,8 @@ def _archived(*contracts: str) -> _Reader:
 
 
 def _meter(messages: Messages) -> _Found:
-    return [*readings(messages), *plain_rows(messages, "config_record")[0]], []
+    control = [block for name in ("config_record", "settle_record") for block in plain_rows(messages, name)[0]]
+    return [*readings(messages), *control], []
 
 
 def _tasks(messages: Messages) -> _Found:
@@ -83,6 +84,7 @@ _READERS: Final[Mapping[str, _Reader]] = {
     topics.ALERTS: _ours("alert_rows", "episode_rows"),
     topics.VERDICTS: _ours("verdict_rows"),
     topics.REJECTED: _ours("rejected_rows"),
+    topics.SETTLEMENTS: _ours("ledger_rows", "gauge_rows", "episode_rows"),
     topics.ALERT_ACTIONS: _ours("alert_action"),
     topics.NOTIFICATIONS: _archived("notice", "notice_message", "notice_delivery", "notifier_position"),
     topics.CONFIG: documents,

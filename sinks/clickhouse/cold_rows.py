@@ -212,6 +212,22 @@ PLANS: Final = {
         """),
         ("site", "version", "topic", "partition", "offset"), ("topic", "partition", "offset"), ("", ""),
     ),
+    "settle_record": Plan(
+        "settle_records",
+        _columns("""
+            site name
+            sequence UInt64
+            from_ts time from_ms
+            to_ts time to_ms
+            reason text
+            key_id text
+            topic name
+            partition UInt32
+            offset UInt64
+            known_at time
+        """),
+        ("site", "offset"), ("topic", "partition", "offset"), ("", ""),
+    ),
 }  # fmt: skip
 
 

@@ -73,7 +73,7 @@ def whole_messages() -> dict[str, tuple[bytes | None, str]]:
         "output among inputs": (codec.header("ledger_rows") + b"\0\0\0\0\0", "unknown_contract"),
         "tick that is cut": (codec.header("tick"), "malformed"),
         "config that is cut": (config(DOC)[:-2], "malformed"),
-        "settle record": (settle(), "not_supported"),
+        "settle record": (settle(), "bad_signature"),
     }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from schemas import codec, topics
-from schemas.control import SigningKey
+from schemas.control import SigningKey, settle_record
 from schemas.model.check import check_folder
 from schemas.model.document import Document
 from schemas.prices import Prices
@@ -50,8 +50,21 @@ def _more(tables: Tables) -> None:
     }
     tables["tariffs"].append(night)
     tables["schedules"].append({"name": "night", "day_kind": "any", "from": "22:00", "to": "07:00"})
+    tables["apportion"] = [
+        {"source": "e-main", "target": target, "method": "weight", "weight_point": weight}
+        for target, weight in (("E1-101", "e-sub"), ("E1-102", "e-peak"))
+    ]
+    limits = {"indicator": "balance_remainder", "source": "test"}
+    tables["targets"] = [
+        {**limits, "id": "all", "value": "0.999"},
+        {**limits, "id": "E1", "scope": "E1", "value": "0.02", "valid_from": "2026-01-02"},
+    ]
     factor = {"medium": "electricity", "year": 2026, "basis": "equivalent", "value": "0.1229", "source": "test"}
     tables["factors"] = [factor]
+
+
+def _settle_record() -> bytes:
+    return settle_record("east", 1, START_MS, START_MS + DAY_MS, "meter read twice", SigningKey.of(bytes(32)))
 
 
 class Published:
@@ -75,7 +88,9 @@ class Published:
                 self.usage.append((name, end, quantity))
                 rows.append(self._row(name, end, quantity, FIRST_KNOWN_MS))
         self.correction = ("e-sub", START_MS + 40 * QUARTER_MS, -1000)
-        rows.append(self._row(*self.correction, FIRST_KNOWN_MS + DAY_MS))
+        self.record_offset = world.sent(topics.METER_READINGS, _settle_record())
+        correction = self._row(*self.correction, FIRST_KNOWN_MS + DAY_MS)
+        rows.append({**correction, "cause": "settlement", "offset": self.record_offset, "how": "gap"})
         self.usage.append(self.correction)
         head = {"topic": topics.METER_READINGS, "partition": 0, "sequence": 0, "sites": ["east"], "rows": rows}
         world.send(topics.LEDGER, codec.write("ledger_rows", head))
@@ -160,6 +175,9 @@ def test_every_figure(published: tuple[Published, Client]) -> None:
     _carbon(made, client)
     _episodes(made, client)
     _as_of(made, client)
+    _explained(made, client)
+    _exceeded(made, client)
+    _apportioned(made, client)
 
 
 def rows_of(client: Client, query: str) -> list[tuple[Any, ...]]:
@@ -280,3 +298,52 @@ def _as_of(made: Published, client: Client) -> None:
         )
         query = f"SELECT sum(quantity) FROM ledger_as_of(as_of = '{moment}') WHERE point = {made.numbers[name]}"
         assert rows_of(client, query) == [(wanted,)]
+
+
+def _explained(made: Published, client: Client) -> None:
+    """A month as it was published on two dates, and the rows between them with their reason."""
+    before, after = ("2026-01-06 06:00:00", "2026-01-08 00:00:00")
+    figures = [
+        dict(rows_of(client, f"SELECT point_id, quantity FROM month_as_of(as_of = '{moment}')"))
+        for moment in (before, after)
+    ]
+    name, end, correction = made.correction
+    changed = {point: figures[1][point] - figures[0][point] for point in METERED}
+    assert changed == {point: correction if point == name else 0 for point in METERED}
+    columns = "point_id, local_to, month, quantity, how, cause, reason"
+    rows = rows_of(client, f"SELECT {columns} FROM changes_between(after = '{before}', until = '{after}')")
+    at = dt.datetime.fromtimestamp(end / 1000, SHANGHAI).replace(tzinfo=None)
+    told = (name, at, dt.date(2026, 1, 1), correction, "gap", "settlement", "meter read twice")
+    assert [(row[0], row[1].replace(tzinfo=None), *row[2:]) for row in rows] == [told]
+    record = rows_of(client, "SELECT site, sequence, reason, offset FROM settle_records")
+    assert record == [("east", 1, "meter read twice", made.record_offset)]
+
+
+def _exceeded(made: Published, client: Client) -> None:
+    """Remainders over the limit of their node, or of all nodes where it has none yet."""
+    sums: dict[tuple[dt.date, str], int] = defaultdict(int)
+    for name, end, quantity in made.usage:
+        sums[local(end).date(), name] += quantity
+    wanted = {}
+    for day in {day for day, _ in sums}:
+        whole, rest = sums[day, "e-main"], sums[day, "e-main"] - sums[day, "e-sub"]
+        if abs(rest) > (0.999 if day == dt.date(2026, 1, 1) else 0.02) * abs(whole):
+            wanted[day] = (rest, rest / whole)
+    found = rows_of(client, "SELECT day, remainder, share FROM balance_alerts WHERE node = 'E1'")
+    assert {day: (int(rest), pytest.approx(share)) for day, rest, share in found} == wanted
+    assert 0 < len(wanted) < 3
+
+
+def _apportioned(made: Published, client: Client) -> None:
+    """Parts of a day are in the proportion of its weights, sum to the whole, and say what they are."""
+    sums: dict[tuple[dt.date, str], int] = defaultdict(int)
+    for name, end, quantity in made.usage:
+        sums[local(end).date(), name] += quantity
+    query = "SELECT day, target, quantity, how FROM apportioned_daily WHERE source_id = 'e-main'"
+    found = {(day, target): quantity for day, target, quantity, how in rows_of(client, query) if how == "apportioned"}
+    weights = {"E1-101": "e-sub", "E1-102": "e-peak"}
+    for day in {day for day, _ in sums}:
+        whole = sum(sums[day, weight] for weight in weights.values())
+        for target, weight in weights.items():
+            assert found[day, target] == pytest.approx(sums[day, "e-main"] * sums[day, weight] / whole)
+    assert len(found) == 2 * len({day for day, _ in sums})

@@ -78,6 +78,12 @@ class World:
         self._produce(topic, value, key, partition)
         self._producer.commit_transaction()
 
+    def sent(self, topic: str, value: bytes, partition: int = 0) -> int:
+        """Like `send`; the offset of the message."""
+        before = set(self.log)
+        self.send(topic, value, partition=partition)
+        return next(offset for name, number, offset in set(self.log) - before if (name, number) == (topic, partition))
+
     def _name(self, topic: str) -> str:
         return self.settings.kafka.prefix + topic
 
