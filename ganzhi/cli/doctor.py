@@ -29,7 +29,10 @@ def doctor(
     profile: Annotated[str | None, typer.Option(help="whose stack")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
 ) -> None:
-    """Check machine, settings, Kafka, topics, model, worker, sink, ClickHouse. Exit status 1 when one is wrong."""
+    """Check machine, settings, Kafka, topics, model, worker, channels, sink, ClickHouse.
+
+    Exit status 1 when one is wrong.
+    """
     findings = list(examine(load(profile=profile)))
     well = all(good for _, good, _ in findings)
     if as_json:
@@ -64,6 +67,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield _guarded("topics", lambda: _topics(settings))
         yield _guarded("model", lambda: _model(settings))
         yield _guarded("worker", lambda: _worker(settings))
+        yield _guarded("channels", lambda: _channels(settings))
     stored = _guarded("ClickHouse", lambda: _clickhouse(settings))
     yield stored
     if reachable and stored[1]:
@@ -144,6 +148,19 @@ def _worker(settings: Settings) -> tuple[bool, str]:
         return False, "no task has a position; is a `ganzhi worker` running?"
     # Ticks are written every second, so a few messages are always on their way.
     return behind < 10 * len(positions), f"{len(positions)} tasks, {behind:,} messages behind"
+
+
+def _channels(settings: Settings) -> tuple[bool, str]:
+    from sinks.notify.channels.registry import open_channels
+    from sinks.notify.routes import named_channels
+    from streams.published import read_documents
+
+    have = sorted(open_channels(settings.notify))
+    wanted = named_channels(read_documents(settings.kafka).values())
+    missing = sorted(set(wanted) - set(have))
+    # The notifier may have other settings than this command: what is missing here is a hint, not a fault.
+    hint = f"; the settings of `ganzhi notify` must have {', '.join(missing)}" if missing else ""
+    return True, f"{', '.join(have) or 'none'} here{hint}"
 
 
 def _clickhouse(settings: Settings) -> tuple[bool, str]:

@@ -129,7 +129,8 @@ class Outbox:
             notice = self._notices.get(id_)
             if notice is not None:
                 self._lane(notice.channel).waiting.pop(id_, None)
-                lane.told_at[notice.group] = message.time_ms
+                if notice.every_ms:
+                    lane.told_at[notice.group] = message.time_ms
         lane.open[message.id] = Sending(message, first_ms=message.time_ms, next_ms=message.time_ms)
         if message.moved_from:
             for other in self.lanes.values():

@@ -2,7 +2,7 @@
 
 import dataclasses
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
@@ -10,6 +10,7 @@ from schemas.codec import Json
 from schemas.errors import ActionError
 from schemas.hours import Hours
 from schemas.matchers import Labels, Matcher
+from schemas.model.document import Document
 from schemas.rules.format import parse_duration
 from schemas.rules.schedules import parse_clock
 from sinks.desk.projection import rank
@@ -114,6 +115,16 @@ def named(site: Site, who: str, now_ms: int) -> list[str]:
     if who in site.rows("person"):
         members.append(who)
     return sorted({person for person in members if _active(site.row("person", person, day), day)})
+
+
+def named_channels(documents: Iterable[Document]) -> list[str]:
+    """The channels that routes name, of any date."""
+    found: set[str] = set()
+    for document in documents:
+        table = document.table("routes")
+        for cells in (*table.get("send_to", ()), *table.get("escalate", ())):
+            found.update(Target.parse(text.rpartition(">")[2]).channel for text in _texts(cells))
+    return sorted(found)
 
 
 def _day(site: Site, now_ms: int) -> str:

@@ -15,6 +15,7 @@ from sinks.notify.clean import cut, plain, safe
 from sinks.notify.outbox import Outbox
 from sinks.notify.plan import Planner
 from sinks.notify.records import Notice
+from sinks.notify.routes import named_channels
 from sinks.notify.wording import Wording
 from tests.sinks.desk.world import NOON_MS, ROOM, alert_row, part_row, site_of
 from tests.sinks.notify.world import ALL, PEOPLE
@@ -117,6 +118,33 @@ def test_escalation_stops_when_somebody_takes_it(tmp_path: Path) -> None:
         [("robot", "firing")], [], [("boss", "escalate")], [], [("robot", "firing")],
         [("boss", "escalate"), ("guard@day", "escalate")], [("robot", "resolved"), ("boss", "resolved"), ("guard@day", "resolved")],
     ]  # fmt: skip
+
+
+def test_what_somebody_has_taken_is_not_told(tmp_path: Path) -> None:
+    """Whoever acknowledged an alert before it was told knows of it; a higher severity is told all the same."""
+    office = Office(tmp_path, {**ALL, "escalate": ["10m>boss"]})
+    office.row("firing")
+    office.act("acknowledge", NOON_MS + 1)
+    assert office.steps(NOON_MS + 2) == []
+    assert office.steps(NOON_MS + HOUR_MS) == []
+    office.row("firing", NOON_MS + HOUR_MS, severity="critical")
+    assert office.steps(NOON_MS + HOUR_MS) == [("robot", "firing")]
+
+
+def test_what_ended_in_silence_is_not_told(tmp_path: Path) -> None:
+    """Neither its beginning nor its end; what still burns after the silence is told then."""
+    office = Office(tmp_path, ALL)
+    office.projection.take_action(
+        Action("silence", "liu", matcher="rule=*", until_ms=NOON_MS + HOUR_MS, comment="x"), 0, NOON_MS - 1
+    )
+    other = (*ROOM[:3], 2)
+    office.row("firing")
+    office.row("firing", key=other)
+    assert office.steps(NOON_MS) == office.steps(NOON_MS, other) == []
+    office.row("resolved", NOON_MS + 60_000)
+    assert office.steps(NOON_MS + 60_000) == []
+    assert office.steps(NOON_MS + HOUR_MS) == []
+    assert office.steps(NOON_MS + HOUR_MS, other) == [("robot", "firing")]
 
 
 def test_reminders_are_data_of_the_rule(tmp_path: Path) -> None:
@@ -312,6 +340,15 @@ def test_cut_keeps_characters_whole() -> None:
     assert cut("abc", 3) == "abc"
     assert plain("a  b\tc") == "a b c"
     assert safe("") == ""
+
+
+def test_which_channels_routes_name(tmp_path: Path) -> None:
+    """Those of escalations too; what is behind an @ is a roster."""
+    site = site_of(
+        tmp_path, people=PEOPLE, routes=[{**ALL, "send_to": ["robot@liu", "mail"], "escalate": ["5m>boss@liu"]}]
+    )
+
+    assert named_channels([site.document]) == ["boss", "mail", "robot"]
 
 
 FAULTS = {
