@@ -97,6 +97,21 @@ class KafkaHistory:
         finally:
             consumer.close()
 
+    def end(self, task: Task) -> int:
+        """Where the log of a task ends now.
+
+        Raises:
+            KafkaUnavailable: nobody answers.
+        """
+        consumer = self._consumer()
+        try:
+            place = TopicPartition(topic_name(self._kafka, task[0]), task[1])
+            return int(consumer.get_watermark_offsets(place, TIMEOUT_S)[1])
+        except KafkaException as error:
+            raise KafkaUnavailable(self._kafka.bootstrap, str(error)) from error
+        finally:
+            consumer.close()
+
     def document(self, sha256: bytes) -> Document:
         """From the topic `config`."""
         return self._document(sha256)

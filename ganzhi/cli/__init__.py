@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "user": "ganzhi.cli.user",
     "import": "ganzhi.cli.data",
     "send": "ganzhi.cli.data",
+    "meter": "ganzhi.cli.meter",
     "bridge": "ganzhi.cli.bridge",
     "alerts": "ganzhi.cli.alert_actions",
     "notify": "ganzhi.cli.notify",
