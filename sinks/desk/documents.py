@@ -89,7 +89,7 @@ class Documents:
                 if message is not None and message.error() is None and message.key() == sha256.encode():
                     return Document.parse(message.value() or b"", bytes.fromhex(sha256))
         except KafkaException as error:
-            raise KafkaUnavailable(self._kafka.bootstrap, str(error)) from error
+            raise KafkaUnavailable(self._kafka.bootstrap, error.args[0].str()) from error
         except ValueError as error:
             raise ContractError(f"document {sha256}: {error}") from error
         finally:

@@ -16,6 +16,8 @@ Message: TypeAlias = Any
 Place: TypeAlias = tuple[str, int]
 """Topic without prefix, partition."""
 
+ASK_S: Final = 10.0
+"""A broker that does not answer a question for so long is away; whoever typed a command waits for it."""
 TIMEOUT_S: Final = 30.0
 _BATCH: Final = 1000
 _SILENT: Final = 0
@@ -63,18 +65,18 @@ class Follower:
             places = []
             for topic in topics:
                 full = topic_name(kafka, topic)
-                known = self._consumer.list_topics(full, TIMEOUT_S).topics[full].partitions
+                known = self._consumer.list_topics(full, ASK_S).topics[full].partitions
                 if not known:
                     raise LogError(f"the topic {full} does not exist; `ganzhi up` makes it")
                 for partition in sorted(known):
-                    low, high = self._consumer.get_watermark_offsets(TopicPartition(full, partition), TIMEOUT_S)
+                    low, high = self._consumer.get_watermark_offsets(TopicPartition(full, partition), ASK_S)
                     places.append(TopicPartition(full, partition, low))
                     self.positions[topic, partition] = low
                     self._ends[topic, partition] = high
             self._consumer.assign(places)
         except KafkaException as error:
             self.close()
-            raise KafkaUnavailable(kafka.bootstrap, str(error)) from error
+            raise KafkaUnavailable(kafka.bootstrap, error.args[0].str()) from error
         except LogError:
             self.close()
             raise
@@ -137,7 +139,7 @@ class Follower:
                 if place.offset >= 0:
                     self.positions[bare_name(self._kafka, place.topic), place.partition] = place.offset
         except KafkaException as error:
-            raise KafkaUnavailable(self._kafka.bootstrap, str(error)) from error
+            raise KafkaUnavailable(self._kafka.bootstrap, error.args[0].str()) from error
         return messages
 
     def close(self) -> None:
