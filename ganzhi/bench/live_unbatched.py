@@ -97,7 +97,7 @@ def _run(options: Options, form: str) -> Row:
         schema = "schema: reading.avsc" if form == "avro" else ""
         (folder / "mapping.yaml").write_text(MAPPING.format(topic=TOPIC, format=form, schema=schema))
         loads = [Now(GATEWAYS, BATCH, rounds, f"bench-{number}", number) for number in range(PARTITIONS)]
-        rig.configure(loads)
+        rig.configure(loads)  # before the bridge starts: it looks for newer models only every few seconds
         rig.start("worker", "worker")
         rig.start("bridge", "bridge", str(folder / "mapping.yaml"))
         first = [list(messages(load.readings_of(0, 1), form)) for load in loads]

@@ -1,6 +1,7 @@
 """What the benches with Kafka stand on: an own stack, child processes, their CPU time, and waiting for the end."""
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,15 +21,17 @@ from schemas.kafka import client_config
 from schemas.settings import KafkaSettings, Settings, load
 from schemas.topics import CONFIG, METER_READINGS, topic_name
 from streams.kafka_admin import create_missing
+from streams.published import HEAD, Head
 
-PROFILE: Final = "bench"
+PROFILE: Final = f"bench-{os.getpid()}"
+"""Of this run alone: benches in two terminals do not meet, and what a run leaves is removed at its end."""
 TIMEOUT_S: Final = 300.0
 PARTITIONS: Final = 4
 _LOOK_S: Final = 0.3
 
 
 class Rig:
-    """Kafka and ClickHouse of the profile `bench`, wiped, and processes on them; a context manager.
+    """Kafka and ClickHouse of a profile of this run's own, and processes on them; a context manager.
 
     Attributes:
         stack: Kafka and ClickHouse.
@@ -58,6 +61,7 @@ class Rig:
                 child.stop()
         finally:
             self.stack.stop()
+            shutil.rmtree(self.stack.folder, ignore_errors=True)
 
     def start(self, name: str, *arguments: str, **settings: str) -> Child:
         """Starts `ganzhi ARGUMENTS` as a process of that name; `settings` are environment variables of it."""
@@ -78,9 +82,13 @@ class Rig:
 
     def configure(self, loads: Sequence[Load]) -> None:
         """Publishes the documents and puts them into force."""
-        producer = Producer(client_config(self.kafka) | {"compression.type": "zstd", "message.max.bytes": 1 << 29})
+        producer = Producer(
+            client_config(self.kafka, log_level=0) | {"compression.type": "zstd", "message.max.bytes": 1 << 29}
+        )
         for one in loads:
             producer.produce(topic_name(self.kafka, CONFIG), one.document.raw, one.document.sha256.hex())
+            head = Head(1, one.document.sha256, b"", one.partition)
+            producer.produce(topic_name(self.kafka, CONFIG), head.raw, HEAD + one.site)
         producer.flush()
         for one in loads:
             producer.produce(topic_name(self.kafka, METER_READINGS), one.config_record(), one.site, one.partition)
@@ -158,7 +166,8 @@ class Sender:
     def __init__(self, kafka: KafkaSettings, topic: str, linger_ms: int = 20) -> None:
         self._topic = topic
         self._producer = Producer(
-            client_config(kafka) | {"linger.ms": linger_ms, "batch.size": 1_000_000, "enable.idempotence": True}
+            client_config(kafka, log_level=0)
+            | {"linger.ms": linger_ms, "batch.size": 1_000_000, "enable.idempotence": True}
         )
 
     def send(self, partition: int, value: bytes, key: bytes | None = None) -> None:
