@@ -181,7 +181,9 @@ class Tasks:
         """How far each open task is; those that are being opened are left out, the consumer has a limit for that."""
         consumer = self.app.slab_consumer
         return {
-            one.task.name: Progress(one.task.position, consumer.end_seen(tp), one.task.doing, one.task.waits_for)
+            one.task.name: Progress(
+                one.task.position, consumer.end_seen(tp), one.task.doing, one.task.waits_for, one.task.computing
+            )
             for tp, one in list(self._running.items())
             if one.expected >= 0
         }

@@ -75,6 +75,7 @@ class Task:
         caught_up_to: position, as far as it may be compared with the end of the log; -1 while replaying.
         wants_ticks: whether the partition holds sites of the live domain.
         doing: what its thread is at, in words.
+        computing: whether that is a slab.
         waits_for: the document that it lacks, in words; empty: none.
         commits: transactions so far.
     """
@@ -86,6 +87,7 @@ class Task:
         self.caught_up_to = -1
         self.wants_ticks = False
         self.doing = "waiting for slabs"
+        self.computing = False
         self.waits_for = ""
         self.commits = 0
         self._shared = shared
@@ -154,7 +156,7 @@ class Task:
         if self._broken or self.give_up.is_set():
             return
         self._broken = True  # until this has gone well: a state that is half a step ahead must not be committed
-        self.doing = f"applying the slab at {slab.start}"
+        self.doing, self.computing = f"applying the slab at {slab.start}", True
         began_s = time.thread_time()
         first = 0
         if self._replaying:
@@ -164,7 +166,7 @@ class Task:
             self._tell()
         self._work_s += time.thread_time() - began_s
         self._broken = False
-        self.doing = "waiting for slabs"
+        self.doing, self.computing = "waiting for slabs", False
         if self._replaying or self._processor.position == self._committed:
             return
         if self.since_s is None:

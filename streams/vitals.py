@@ -27,7 +27,7 @@ def vitals_of(tasks: Labelled, progress: Mapping[str, Progress], still_s: float)
     waiting = [f"{name} waits for {at.waits_for}" for name, at in progress.items() if at.waits_for]
     status: Literal["starting", "ok", "waiting", "stuck"] = "ok" if tasks else "starting"
     reason = ""
-    if still_s > STUCK_S / 2:
+    if still_s > STUCK_S / 2 and not any(at.computing for at in progress.values()):
         status, reason = "stuck", f"no progress for {still_s:.0f} s"
     elif waiting:
         status, reason = "waiting", "; ".join(waiting)

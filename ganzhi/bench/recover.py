@@ -2,14 +2,13 @@
 
 import re
 import time
-from collections.abc import Iterator
 from typing import Final
 
 from ganzhi.bench.figure import Bench, Options, Promise, Row
 from ganzhi.bench.load import Load
 from ganzhi.bench.rig import PARTITIONS, Rig
 from ganzhi.embedded.children import Child
-from schemas.topics import METER_READINGS, topic_name
+from schemas.topics import METER_READINGS
 
 POINTS: Final = 1_000_000
 PER_GATEWAY: Final = 500
@@ -38,7 +37,7 @@ def run(options: Options) -> list[Row]:
         child = rig.start("worker", "worker", **SETTINGS)
         rig.configure(loads)
         rig.reach(counts)
-        _send(rig, loads, streams, counts, (ROUNDS - 1) * gateways)
+        rig.feed(loads, streams, counts, (ROUNDS - 1) * gateways)
         rig.reach(counts)
         time.sleep(_SNAPSHOTS_S)
         child.kill()
@@ -47,7 +46,7 @@ def run(options: Options) -> list[Row]:
         rig.wait(lambda: _ready(child, logged), "the restart", look_s=0.02)
         ready_s = time.monotonic() - begin_s
         used = rig.cpu_s()["worker"]
-        _send(rig, loads, streams, counts, gateways)
+        rig.feed(loads, streams, counts, gateways)
         rig.reach(counts)
         correct = rig.ledger() == sum(load.expected() for load in loads)
     return [Row(correct, figures={"points": POINTS, "ready_s": round(ready_s, 2), "worker_cpu_s": round(used, 2)})]
@@ -59,18 +58,6 @@ def _ready(child: Child, logged: int) -> bool:
     opened = {found[1]: int(found[2]) for found in _OPENED.finditer(text)}
     replayed = {found[1] for found in _REPLAYED.finditer(text)}
     return len(opened) == PARTITIONS and all(left <= 0 or task in replayed for task, left in opened.items())
-
-
-def _send(
-    rig: Rig, loads: list[Load], streams: list[Iterator[tuple[int, bytes]]], counts: dict[int, int], number: int
-) -> None:
-    """Sends so many more batches of each load."""
-    sender = rig.sender(topic_name(rig.kafka, METER_READINGS))
-    for load, stream in zip(loads, streams, strict=True):
-        for _, (_, message) in zip(range(number), stream, strict=False):
-            sender.send(load.partition, message, load.site.encode())
-            counts[load.partition] += 1
-    sender.flush()
 
 
 BENCH: Final = Bench(

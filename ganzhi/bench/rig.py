@@ -1,10 +1,11 @@
 """What the benches with Kafka stand on: an own stack, child processes, their CPU time, and waiting for the end."""
 
+import itertools
 import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -94,15 +95,25 @@ class Rig:
             producer.produce(topic_name(self.kafka, METER_READINGS), one.config_record(), one.site, one.partition)
         producer.flush()
 
-    def produce(self, loads: Sequence[Load]) -> dict[int, int]:
-        """Sends the batches of all rounds; partition → messages."""
-        counts = dict.fromkeys((one.partition for one in loads), 0)
-        sender = Sender(self.kafka, topic_name(self.kafka, METER_READINGS))
-        for one in loads:
-            for _, message in one.batches():
+    def feed(
+        self,
+        loads: Sequence[Load],
+        streams: Sequence[Iterator[tuple[int, bytes]]],
+        counts: dict[int, int],
+        number: int | None = None,
+    ) -> None:
+        """Sends so many more messages of each load's `batches()`, or all that are left, and counts them."""
+        sender = self.sender(topic_name(self.kafka, METER_READINGS))
+        for one, stream in zip(loads, streams, strict=True):
+            for _, message in itertools.islice(stream, number):
                 sender.send(one.partition, message, one.site.encode())
                 counts[one.partition] += 1
         sender.flush()
+
+    def produce(self, loads: Sequence[Load]) -> dict[int, int]:
+        """Sends the batches of all rounds; partition → messages."""
+        counts = dict.fromkeys((one.partition for one in loads), 0)
+        self.feed(loads, [one.batches() for one in loads], counts)
         return counts
 
     def reach(self, counts: Mapping[int, int], timeout_s: float = TIMEOUT_S) -> None:

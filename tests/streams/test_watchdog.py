@@ -1,6 +1,6 @@
 """The watchdog: who is behind and does not move is told, nobody else is."""
 
-from streams.watchdog import STUCK_S, Progress, Watchdog
+from streams.watchdog import COMPUTING_S, STUCK_S, Progress, Watchdog
 
 
 def looks(watchdog: Watchdog, seconds: float, *tasks: Progress) -> str | None:
@@ -38,6 +38,14 @@ def test_a_process_that_slept_is_not_judged_by_the_clock() -> None:
     stuck = {"t": Progress(1, 2, "")}
     watchdog.look(0.1, stuck)
     assert watchdog.look(3600, stuck) is None
+
+
+def test_who_computes_has_longer() -> None:
+    """A slab may take minutes on a busy machine, but not for ever; a task that waits beside it is told all the same."""
+    watchdog, computing = Watchdog(), Progress(1, 9, "applying the slab at 1", computing=True)
+    assert looks(watchdog, 3 * STUCK_S, computing) is None
+    assert "meter.readings/1" in str(looks(watchdog, STUCK_S + 1, computing, Progress(1, 2, "committing up to 1")))
+    assert "applying the slab at 1" in str(looks(Watchdog(), COMPUTING_S + 1, computing))
 
 
 def test_moving_on_begins_anew() -> None:
