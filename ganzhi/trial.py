@@ -21,6 +21,7 @@ from schemas.model.build import Deployment, build_documents
 from schemas.model.check import check_folder
 from schemas.model.document import Document
 from schemas.rules.pack import Lines, built_in_packs, check_packs, read_built_in, read_pack
+from schemas.rules.reading import CASES
 from schemas.topics import INPUTS, METER_READINGS
 from streams.sources import mapping
 from streams.sources.catalog import Catalog
@@ -80,7 +81,8 @@ def read_rules(names: Sequence[str]) -> Packs:
         path = Path(name)
         built_in = name if name.startswith("builtin/") else f"builtin/{name}"
         if path.is_dir():
-            found = [read_pack(file) for file in sorted((*path.glob("*.yaml"), *path.glob("*.yml")))]
+            files = sorted((*path.glob("*.yaml"), *path.glob("*.yml")))
+            found = [read_pack(file) for file in files if not file.name.endswith(CASES)]
             if not found:
                 raise ModelError([Fault(name, 0, "holds no pack: no file *.yaml")])
         elif path.is_file():

@@ -450,6 +450,7 @@ class Processor:
                 state.queue,
                 state.scalars,
                 self._out,
+                state.windows,
             )
             self._drain(int(context[CURSOR]))
 
@@ -520,7 +521,8 @@ class Processor:
                 slab.timestamps_ms[record],
                 instance,
             )
-            self._out[0, :9] = (*ended, row["episode"], STATE_STALE, max(clock, int(row["started"])), row["started"])
+            valid_at = max(clock, int(row["started"]))
+            self._out[0, :10] = (*ended, row["episode"], STATE_STALE, valid_at, row["started"], row["level"])
             self.outbox.drain(old, self._out[:1])
         for part in lost_parts(old, state, layout):
             self._end_part(slab, record, int(part))

@@ -6,19 +6,21 @@ reading flat up to millions of points.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from processors.lookback import Lookback, inside_before, longest_inside, lookback
 from schemas import topics
 from schemas.errors import ContractError
 from schemas.model.document import LIMITS, Document
 from schemas.model.points import PointColumns, point_columns
 from schemas.model.presence import CO2, Estimator, estimators, parameters
-from schemas.rules.instances import compile_rules
-from schemas.rules.program import ROLES_MAX, CompiledRules, Op
+from schemas.rules.instances import WINDOW, compile_rules
+from schemas.rules.program import ROLES_MAX, WIN_COLUMNS, CompiledRules, Op, cell_ms
 
 META: Final = np.dtype(
     [
@@ -47,6 +49,10 @@ META: Final = np.dtype(
         ("wastes_end", "i4"),
         ("sense", "i4"),  # space of whose presence it is evidence (SENSE_META); -1: of none
         ("spare_", "i4"),
+        ("tracks", "i4"),  # in `lists`: (track, 0) of everything that is kept of it
+        ("tracks_end", "i4"),
+        ("windows", "i4"),  # in `lists`: (window, 0) of every window that one of its tracks is in
+        ("windows_end", "i4"),
     ]
 )
 """What the kernels know of a point."""
@@ -80,7 +86,12 @@ RULE: Final = np.dtype(
         ("schedules_end", "i4"),
         ("parts", "i4"),  # in `lists`: (part, point row)
         ("parts_end", "i4"),
-        ("spare", "i4"),
+        ("looks", "i4"),  # in `lists`: (window, slot) or (group, own slot), then (own rated power, 0), for each
+        ("steps", "i4"),  # in `lists`: (ms after the start, 0) of every step of the severity
+        ("steps_end", "i4"),
+        ("inhibitors", "i4"),  # in `lists`: (instance, 0)
+        ("inhibitors_end", "i4"),
+        ("exempt", "i4"),  # in `lists`: the schedule of its exemptions, -1: none
         ("for_ms", "i8"),
         ("keep_ms", "i8"),
         ("stale_ms", "i8"),
@@ -89,7 +100,8 @@ RULE: Final = np.dtype(
 """What the kernels know of a rule instance.
 
 In `lists`, a slot is (aggregation, members) and then (point row, 0) for each; a schedule is (0, boundaries) and then
-(time, what holds from then on) for each.
+(time, what holds from then on) for each; a group of siblings is (0, twice its members) and then (slot, window or -1),
+(rated power, 0) for each.
 """
 
 REGISTER: Final = 0
@@ -121,6 +133,8 @@ SPREAD_INTERVALS: Final = 3
 DIPS: Final = 5
 
 USES_DATA_CLOCK: Final = 1
+HAS_SIBLINGS: Final = 2
+"""Looked at every quarter of an hour: what siblings do wakes nobody."""
 
 LOOKS_AT_VALUE: Final = 1
 LOOKS_ALWAYS: Final = 2
@@ -157,6 +171,8 @@ class LayoutArrays(NamedTuple):
     senses: NDArray[np.void]
     """by space whose presence is estimated"""
     sense_params: NDArray[np.int64]
+    track_infos: NDArray[np.void]
+    window_infos: NDArray[np.void]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,8 +193,12 @@ class Layout:
     instance_key: NDArray[np.uint64]
     instance_names: tuple[tuple[str, str], ...]
     """(rule, subject) by instance"""
-    severities: tuple[str, ...]
-    """by instance"""
+    severities: tuple[tuple[str, ...], ...]
+    """by instance: the first one, and those that it steps up to"""
+    track_key: NDArray[np.uint64]
+    window_key: NDArray[np.uint64]
+    cells: int
+    """length of the array of cells"""
     fanout: int
     """instances that one reading may wake, at most"""
     wasted: int
@@ -340,8 +360,8 @@ def _build(topic: str, documents: dict[str, Document], versions: dict[str, int])
     gateways: list[tuple[str, str]] = []
     ids: list[str] = []
     instance_names: list[tuple[str, str]] = []
-    severities: list[str] = []
-    rows = instances = slots = rules = code = schedules = 0
+    severities: list[tuple[str, ...]] = []
+    rows = instances = slots = rules = code = schedules = windows = groups = 0
     for index, name in enumerate(names):
         site = _site(documents[name], topic)
         columns = _pick(site.columns, site.keep)
@@ -376,6 +396,20 @@ def _build(topic: str, documents: dict[str, Document], versions: dict[str, int])
         joined.add("bound_lengths", np.diff(compiled.bound_start))
         joined.add("bounds", compiled.bounds)
         joined.add("bound_state", compiled.bound_state)
+        joined.add("steps", compiled.steps + np.array([rules, 0]))
+        joined.add("win_slot", compiled.win_slot + slots)
+        joined.add("win_args", compiled.win_args)
+        joined.add("win_schedule", np.where(compiled.win_schedule >= 0, compiled.win_schedule + schedules, -1))
+        joined.add("win_cell", np.full(len(compiled.win_slot), cell_ms(documents[name].interval_s)))
+        joined.add("window_key", compiled.win_key ^ np.uint64(fnv(name.encode())))
+        joined.add("look_lengths", np.diff(compiled.look_start))
+        joined.add("look_refs", compiled.look_refs + _shift(compiled.look_refs, windows, groups))
+        joined.add("group_lengths", np.diff(compiled.group_start))
+        joined.add("group_members", compiled.group_members + np.array([slots, 0, 0]))
+        joined.add("group_windows", np.where(compiled.group_members[:, 1] >= 0, windows, 0))
+        joined.add("inhibit_lengths", np.diff(compiled.inhibit_start))
+        joined.add("inhibitors", compiled.inhibitors + instances)
+        joined.add("exempt", np.where(compiled.inst_exempt >= 0, compiled.inst_exempt + schedules, -1))
         instance_names += [
             (compiled.names[r], compiled.subjects[s])
             for r, s in zip(compiled.inst_rule, compiled.inst_subject, strict=True)
@@ -388,6 +422,8 @@ def _build(topic: str, documents: dict[str, Document], versions: dict[str, int])
         rules += len(compiled.names)
         code += len(compiled.code)
         schedules += len(compiled.bound_start) - 1
+        windows += len(compiled.win_slot)
+        groups += len(compiled.group_start) - 1
         for one in site.senses:
             joined.add(
                 "sense",
@@ -399,7 +435,8 @@ def _build(topic: str, documents: dict[str, Document], versions: dict[str, int])
             joined.add("sense_bounds", np.array(one.bounds, np.int64).reshape(-1, 2))
             joined.add("sense_bound_lengths", np.array([len(one.bounds)]))
             joined.add("sense_params", np.array([one.values], np.int64))
-    arrays = _arrays(joined, gateways, rows, instances, rules)
+    arrays, cells = _arrays(joined, gateways, rows, instances, rules)
+    point_key = np.asarray(joined.get("point_key", np.int64))
     fanout = _fanout(arrays)
     widest = int((arrays.rules["parts_end"] - arrays.rules["parts"]).max(initial=0))
     wasted = int((arrays.meta["wastes_end"] - arrays.meta["wastes"]).max(initial=0)) + fanout * widest
@@ -411,10 +448,13 @@ def _build(topic: str, documents: dict[str, Document], versions: dict[str, int])
         arrays,
         tuple(gateways),
         tuple(ids),
-        np.asarray(joined.get("point_key", np.int64)),
+        point_key,
         np.asarray(joined.get("instance_key", np.uint64)),
         tuple(instance_names),
         tuple(severities),
+        _track_keys(arrays.track_infos, point_key, names),
+        np.asarray(joined.get("window_key", np.uint64)),
+        cells,
         fanout,
         wasted,
     )
@@ -427,6 +467,22 @@ def _fanout(arrays: LayoutArrays) -> int:
     senses = arrays.senses[arrays.meta["sense"][sensed]]
     widths[sensed] += widths[senses["state"]] + widths[senses["likely"]]
     return int(widths.max(initial=0))
+
+
+def _shift(refs: NDArray[np.int64], windows: int, groups: int) -> NDArray[np.int64]:
+    """What is added to (sort, index, role, rated) when other sites come before."""
+    moved = np.zeros(refs.shape, np.int64)
+    moved[:, 1] = np.where(refs[:, 0] == WINDOW, windows, groups)
+    return moved
+
+
+def _track_keys(infos: NDArray[np.void], point_key: NDArray[np.int64], names: tuple[str, ...]) -> NDArray[np.uint64]:
+    """Names of tracks that survive a new document: of site, point, measure and length of a cell."""
+    sites = np.array([fnv(name.encode()) for name in names] or [0], np.uint64)
+    keys = point_key[infos["row"]] if len(infos) else np.zeros(0, np.int64)
+    words = (keys & ((1 << 40) - 1)) * 8 + infos["measure"] + (infos["cell_ms"] << 36)
+    found: NDArray[np.uint64] = words.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) ^ sites[keys >> 40]
+    return found
 
 
 class _Lists:
@@ -472,8 +528,14 @@ class _Lists:
         return np.concatenate([*self.segments, np.zeros((1, 2), np.int64)])
 
 
-def _arrays(joined: _Joined, gateways: list[tuple[str, str]], rows: int, instances: int, rules: int) -> LayoutArrays:
-    """Derives the lists: from a point to the instances and parts that depend on it, from an instance to its slots."""
+def _arrays(
+    joined: _Joined, gateways: list[tuple[str, str]], rows: int, instances: int, rules: int
+) -> tuple[LayoutArrays, int]:
+    """Derives the lists: from a point to the instances and parts that depend on it, from an instance to its slots.
+
+    Returns:
+        The arrays, and how many cells what looks back needs.
+    """
 
     def ints(name: str, width: int = 0) -> NDArray[np.int32]:
         return np.ascontiguousarray(joined.get(name, np.int32, width))
@@ -487,6 +549,9 @@ def _arrays(joined: _Joined, gateways: list[tuple[str, str]], rows: int, instanc
     inst_slot, inst_rule = ints("inst_slot", ROLES_MAX), ints("inst_rule")
     code, raise_span, clear_span = longs("code", 2), ints("raise_span", 2), ints("clear_span", 2)
     loaded = _loaded(code, raise_span, clear_span, rules)
+    look_start, refs = _starts(longs("look_lengths")), longs("look_refs", 4)
+    looking = np.repeat(np.arange(instances), np.diff(look_start))
+    loaded[inst_rule[looking], refs[:, 2]] = 1
     lists = _Lists()
     bounds = lists.add_grouped(
         np.zeros(len(longs("bound_lengths"))), _starts(longs("bound_lengths")), longs("bounds"), longs("bound_state")
@@ -503,6 +568,8 @@ def _arrays(joined: _Joined, gateways: list[tuple[str, str]], rows: int, instanc
     edges = _edges(inst_slot, inst_rule, slot_start, slot_row, looks)
     slow = edges[meta["data_clock"][edges[:, 0]] > 0, 1]
     edges[np.isin(edges[:, 1], slow), 2] = LOOKS_ALWAYS  # every reading may move such an instance's clock
+    # What siblings do wakes nobody, so every own reading looks.
+    edges[np.isin(edges[:, 1], looking[refs[:, 0] != WINDOW]), 2] = LOOKS_ALWAYS
     edge_start, _ = csr(edges[:, 0], rows)
     edge_list = lists.add(edges[:, 1], edges[:, 2])
     part_start, part_row = _starts(longs("waste_lengths")), ints("waste_row")
@@ -526,8 +593,9 @@ def _arrays(joined: _Joined, gateways: list[tuple[str, str]], rows: int, instanc
         ruled[key] = longs(key)[inst_rule]
     ruled["flags"][slow] |= USES_DATA_CLOCK
     senses = _senses(joined, lists, meta)
+    back = _looks(joined, lists, meta, ruled, slots, bounds, (slot_start, slot_row))
     table, pool, spans = gateway_table(gateways)
-    return LayoutArrays(
+    arrays = LayoutArrays(
         longs("limits", len(LIMIT_NAMES)),
         table,
         pool,
@@ -543,7 +611,95 @@ def _arrays(joined: _Joined, gateways: list[tuple[str, str]], rows: int, instanc
         part_row,
         senses,
         longs("sense_params", len(parameters())),
+        back.tracks,
+        back.windows,
     )
+    return arrays, back.cells
+
+
+def _looks(
+    joined: _Joined,
+    lists: _Lists,
+    meta: NDArray[np.void],
+    ruled: NDArray[np.void],
+    slots: NDArray[np.int64],
+    bounds: NDArray[np.int64],
+    slot_rows: tuple[NDArray[np.int32], NDArray[np.int32]],
+) -> Lookback:
+    """Lists of what looks back, of siblings, steps of severity, inhibition and exemptions."""
+
+    def longs(name: str, width: int = 0) -> NDArray[np.int64]:
+        return np.ascontiguousarray(joined.get(name, np.int64, width))
+
+    start, states = _starts(longs("bound_lengths")), longs("bound_state").astype(np.int8)
+    spells = [(longs("bounds")[a:b], states[a:b]) for a, b in itertools.pairwise(start)]
+    schedules = longs("win_schedule").astype(np.int32)
+    back = lookback(
+        longs("win_args", len(WIN_COLUMNS)),
+        longs("win_cell"),
+        schedules,
+        longs("win_slot").astype(np.int32),
+        longs("slot_agg").astype(np.int8),
+        *slot_rows,
+        np.array([longest_inside(*spell) for spell in spells] or [0], np.int64),
+    )
+    first = lists.add(back.members, 0)
+    window_of = np.repeat(np.arange(len(back.windows)), back.windows["tracks_end"] - back.windows["tracks"])
+    back.windows["tracks"] += first
+    back.windows["tracks_end"] += first
+    for schedule in np.unique(schedules[schedules >= 0]):
+        mine = schedules == schedule
+        at, state = spells[schedule]
+        before = inside_before(at, state, int(back.windows["cell_ms"][mine][0]))
+        # A boundary's place less that of its schedule counts from 1, as the list's head comes first.
+        back.windows["before"][mine] = lists.add(before, 0) - 1
+    back.windows["schedule"] = np.where(schedules >= 0, bounds[schedules] if len(bounds) else -1, -1)
+    for name, of_point, who in (
+        ("tracks", back.tracks["row"].astype(np.int64), np.arange(len(back.tracks))),
+        ("windows", back.tracks["row"][back.members].astype(np.int64), window_of),
+    ):
+        pairs = np.unique(np.stack([of_point, who], axis=1), axis=0)
+        spans, order = csr(pairs[:, 0], len(meta))
+        at = lists.add(pairs[order, 1], 0)
+        meta[name], meta[f"{name}_end"] = at + spans[:-1], at + spans[1:]
+    _instance_lists(joined, lists, ruled, slots, bounds)
+    return back
+
+
+def _instance_lists(
+    joined: _Joined, lists: _Lists, ruled: NDArray[np.void], slots: NDArray[np.int64], bounds: NDArray[np.int64]
+) -> None:
+    def longs(name: str, width: int = 0) -> NDArray[np.int64]:
+        return np.ascontiguousarray(joined.get(name, np.int64, width))
+
+    members, moved = longs("group_members", 3), longs("group_windows")
+    pairs = np.zeros((2 * len(members), 2), np.int64)
+    if len(members):
+        pairs[0::2, 0] = slots[members[:, 0]]
+        pairs[0::2, 1] = np.where(members[:, 1] >= 0, members[:, 1] + moved, -1)
+        pairs[1::2, 0] = members[:, 2]
+    lengths = longs("group_lengths")
+    groups = lists.add_grouped(np.zeros(len(lengths)), _starts(2 * lengths), pairs[:, 0], pairs[:, 1])
+    refs, look_start = longs("look_refs", 4), _starts(longs("look_lengths"))
+    looks = np.zeros((2 * len(refs), 2), np.int64)
+    if len(refs):
+        of_instance = np.repeat(np.arange(len(ruled)), np.diff(look_start))
+        own = longs("inst_slot", ROLES_MAX)[of_instance, refs[:, 2]]
+        grouped = refs[:, 0] != WINDOW
+        looks[0::2, 0] = np.where(grouped, groups[np.where(grouped, refs[:, 1], 0)] if len(groups) else -1, refs[:, 1])
+        looks[0::2, 1] = slots[own]
+        looks[1::2, 0] = refs[:, 3]
+        ruled["flags"][of_instance[grouped]] |= HAS_SIBLINGS
+    ruled["looks"] = lists.add(looks[:, 0], looks[:, 1]) + 2 * look_start[:-1]
+    inhibit = _starts(longs("inhibit_lengths"))
+    at = lists.add(longs("inhibitors"), 0)
+    ruled["inhibitors"], ruled["inhibitors_end"] = at + inhibit[:-1], at + inhibit[1:]
+    steps, rule_of = longs("steps", 2), longs("inst_rule")
+    step_start, order = csr(steps[:, 0], int(rule_of.max(initial=-1)) + 1)
+    at = lists.add(steps[order, 1], 0)
+    ruled["steps"], ruled["steps_end"] = at + step_start[rule_of], at + step_start[rule_of + 1]
+    exempt = longs("exempt")
+    ruled["exempt"] = np.where(exempt >= 0, bounds[exempt] if len(bounds) else -1, -1)
 
 
 def _senses(joined: _Joined, lists: _Lists, meta: NDArray[np.void]) -> NDArray[np.void]:

@@ -167,6 +167,12 @@ def _by_size(rows: list[Rejected], bytes_max: int = 4 << 20) -> list[list[Reject
     return batches
 
 
+def _severity(layout: Layout, instance: int, level: int) -> str:
+    """The severity of an alert that has stepped up so often; a new document may have fewer steps."""
+    known = layout.severities[instance]
+    return known[min(level, len(known) - 1)]
+
+
 def _alert(
     layout: Layout,
     site: int,
@@ -177,6 +183,7 @@ def _alert(
     state: int,
     valid_at: int,
     started_at: int,
+    level: int,
 ) -> dict[str, object]:
     name = layout.sites[site]
     rule, subject = layout.instance_names[instance]
@@ -189,7 +196,7 @@ def _alert(
         "subject": subject,
         "episode": episode,
         "state": _STATES[state],
-        "severity": layout.severities[instance],
+        "severity": _severity(layout, instance, level),
         "valid_at": valid_at,
         "started_at": started_at,
     }
@@ -234,10 +241,10 @@ def canonical(stream: str, layout: Layout, rows: Matrix) -> Matrix:
     names = np.array(
         [[key(layout.instance_names[i][0]), key(layout.instance_names[i][1])] for i in rows[:, 3]], np.int64
     ).reshape(-1, 2)
-    extra = [made[:, :3], names, made[:, 4:]]
+    extra = [made[:, :3], names, made[:, 4 : 7 if stream == "alerts" else None]]
     if stream == "alerts":
         versions = np.array([layout.versions[layout.sites[site]] for site in rows[:, 0]], np.int64)
-        severities = np.array([key(layout.severities[i]) for i in rows[:, 3]], np.int64)
+        severities = np.array([key(_severity(layout, i, level)) for i, level in rows[:, [3, 7]].tolist()], np.int64)
         extra += [versions[:, None], severities[:, None]]
     return np.concatenate(extra, axis=1)
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processors.advance import Builder, Documents, Processor
-from processors.layout import DAY_MS, GAUGE, REGISTER, build
+from processors.layout import DAY_MS, GAUGE, REGISTER, Layout, build
 from processors.state import (
     CLOSED,
     CLOSING,
@@ -31,7 +31,9 @@ from processors.state import (
     SENSE,
     TIMERS,
     TOLD,
+    TRACK,
     WAITS,
+    WINDOW,
     StateArrays,
 )
 from schemas.canonical import STREAMS, Chain
@@ -46,7 +48,13 @@ _ARRAYS: Final[tuple[tuple[str, np.dtype[Any]], ...]] = (
     ("facts", FACT),
     ("seen", SEEN),
     ("senses", SENSE),
+    ("tracks", TRACK),
+    ("windows", WINDOW),
+    ("cells", np.dtype((np.dtype("<i8"), (2,)))),
 )
+
+CELL_INDEX_MAX: Final = 1 << 45
+"""Beyond every time that a reading can have, in cells of a quarter of an hour or more; sums of two stay in int64."""
 
 
 def save(processor: Processor) -> bytes:
@@ -96,6 +104,7 @@ def load(raw: bytes, topic: str, partition: int, documents: Documents, builder: 
     arrays = layout.arrays
     _validate(state, len(arrays.meta), len(arrays.rules), len(arrays.part_row))
     _validate_senses(state.senses, len(arrays.senses))
+    _validate_past(state, layout)
     _validate_points(state, arrays.meta)
     _validate_facts(state, arrays.meta)
     processor.restore(layout, state)
@@ -137,6 +146,23 @@ def _validate(state: StateArrays, points: int, instances: int, parts: int) -> No
         raise ContractError("snapshot has a wrong phase")
     if parts and (opened.min() < CLOSED or opened.max() > CLOSING):
         raise ContractError("snapshot has a wrong part")
+
+
+def _validate_past(state: StateArrays, layout: Layout) -> None:
+    """Rings have the length that the documents ask for; places in them are taken modulo it, whatever they are."""
+    arrays = layout.arrays
+    wanted = [len(arrays.track_infos), len(arrays.window_infos), layout.cells]
+    if [len(state.tracks), len(state.windows), len(state.cells)] != wanted:
+        raise ContractError("snapshot does not fit what its rules look back at")
+    levels = arrays.rules["steps_end"] - arrays.rules["steps"]
+    if np.any((state.instances["level"] < 0) | (state.instances["level"] > levels)):
+        raise ContractError("snapshot has a wrong severity")
+    for name, rows in (("cell", state.tracks), ("done", state.windows), ("night", state.windows)):
+        times = rows[name]
+        if np.any((times != NEVER) & (np.abs(times) > CELL_INDEX_MAX)):
+            raise ContractError("snapshot has a wrong cell")
+    if np.any((state.windows["last"] < 0) | (state.windows["last"] > CELL_INDEX_MAX)):
+        raise ContractError("snapshot has a wrong day")
 
 
 def _validate_points(state: StateArrays, meta: NDArray[np.void]) -> None:

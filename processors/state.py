@@ -123,7 +123,7 @@ INSTANCE: Final = np.dtype(
         ("episode", "i4"),
         ("place", "i4"),  # in the queue of timers, -1: not in it
         ("phase", "i4"),  # IDLE, PENDING, FIRING
-        ("spare", "i4"),
+        ("level", "i4"),  # firing: how often its severity has stepped up
     ]
 )
 
@@ -141,6 +141,32 @@ PART: Final = np.dtype(
         ),  # CLOSED, COUNTING (pending or firing), CLOSING (ended, its point's clock has not passed the end)
     ]
 )
+
+TRACK: Final = np.dtype(
+    [
+        ("cell", "i8"),  # the cell that is being filled: its end is (cell + 1) x its length; NEVER before the first
+        ("amount", "i8"),  # usage, integral, lowest or highest in it so far
+        ("known_ms", "i8"),  # so much of it is known
+        ("since", "i8"),  # gauge: covered without a gap since then
+        ("spread", "i8"),  # 1: some of it is a gap that was spread
+    ]
+)
+"""What a point was, cell by cell; the finished ones are in `cells`: (value, UNKNOWN_, MEASURED_ or SPREAD_CELL)."""
+
+WINDOW: Final = np.dtype(
+    [
+        ("done", "i8"),  # last cell that it has taken up
+        ("value", "i8"),
+        ("known", "i8"),
+        ("last", "i8"),  # last of its days: place in a ring of nights, or of the cells of working days
+        ("night", "i8"),  # first cell of the night that runs, NEVER outside of one
+    ]
+)
+"""What a rule asks of the past of a role; its ring of days is in `cells`, (value, UNKNOWN_CELL or MEASURED_CELL)."""
+
+UNKNOWN_CELL: Final = 0
+MEASURED_CELL: Final = 1
+SPREAD_CELL: Final = 2
 
 
 SENSE: Final = np.dtype(
@@ -234,6 +260,10 @@ class MetaRow(Protocol):
     wastes: int
     wastes_end: int
     sense: int
+    tracks: int
+    tracks_end: int
+    windows: int
+    windows_end: int
 
 
 class SenseMeta(Protocol):
@@ -281,9 +311,35 @@ class RuleRow(Protocol):
     schedules_end: int
     parts: int
     parts_end: int
+    looks: int
+    steps: int
+    steps_end: int
+    inhibitors: int
+    inhibitors_end: int
+    exempt: int
     for_ms: int
     keep_ms: int
     stale_ms: int
+
+
+class TrackRow(Protocol):
+    """A row of TRACK, as a kernel sees it."""
+
+    cell: int
+    amount: int
+    known_ms: int
+    since: int
+    spread: int
+
+
+class WindowRow(Protocol):
+    """A row of WINDOW, as a kernel sees it."""
+
+    done: int
+    value: int
+    known: int
+    last: int
+    night: int
 
 
 class InstanceRow(Protocol):
@@ -297,6 +353,7 @@ class InstanceRow(Protocol):
     episode: int
     place: int
     phase: int
+    level: int
 
 
 class PartRow(Protocol):
@@ -348,6 +405,10 @@ class StateArrays(NamedTuple):
     seen: NDArray[np.void]
     """SEEN, in the order of the log"""
     senses: NDArray[np.void]
+    tracks: NDArray[np.void]
+    windows: NDArray[np.void]
+    cells: NDArray[np.int64]
+    """[n, 2]: rings of tracks and windows (`layout.TRACK_INFO`, `layout.WINDOW_INFO`)"""
 
 
 def empty_points(count: int) -> NDArray[np.void]:
@@ -388,7 +449,25 @@ def empty_senses(count: int) -> NDArray[np.void]:
     return senses
 
 
-def empty_state(points: int, instances: int, parts: int, senses: int = 0) -> StateArrays:
+def empty_tracks(count: int) -> NDArray[np.void]:
+    """Tracks of points that have never been read."""
+    tracks = np.zeros(count, TRACK)
+    for name in ("cell", "since"):
+        tracks[name] = NEVER
+    return tracks
+
+
+def empty_windows(count: int) -> NDArray[np.void]:
+    """Windows that have seen nothing."""
+    windows = np.zeros(count, WINDOW)
+    for name in ("done", "night"):
+        windows[name] = NEVER
+    return windows
+
+
+def empty_state(
+    points: int, instances: int, parts: int, senses: int = 0, tracks: int = 0, windows: int = 0, cells: int = 0
+) -> StateArrays:
     """A state in which nothing has happened."""
     scalars = np.zeros(SCALARS, np.int64)
     scalars[CLOCK] = NEVER
@@ -402,6 +481,9 @@ def empty_state(points: int, instances: int, parts: int, senses: int = 0) -> Sta
         np.zeros(0, FACT),
         np.zeros(0, SEEN),
         empty_senses(senses),
+        empty_tracks(tracks),
+        empty_windows(windows),
+        np.zeros((cells, 2), np.int64),
     )
 
 
@@ -417,7 +499,7 @@ REJECTED: Final = 5
 COLUMNS: Final = {
     LEDGER: ("point", "from_ms", "to_ms", "quantity", "how", "cause"),
     GAUGES: ("point", "from_ms", "to_ms", "count", "sum", "minimum", "maximum", "integral"),
-    ALERTS: ("instance", "episode", "state", "valid_at", "started_at"),
+    ALERTS: ("instance", "episode", "state", "valid_at", "started_at", "level"),
     PARTS: ("instance", "episode", "point", "from_ms", "to_ms", "quantity", "final"),
     VERDICTS: ("point", "time_ms", "value", "code"),
     REJECTED: ("message", "reason", "reading", "point", "time_ms", "value", "quality"),
@@ -432,7 +514,10 @@ OFFSET: Final = 1
 KNOWN_AT: Final = 2
 CURSOR: Final = 3
 SCRATCH: Final = 8
-CONTEXT: Final = SCRATCH + 2 * STACK_MAX
+SORTING: Final = SCRATCH + 2 * STACK_MAX
+SORTED_MAX: Final = 256
+"""values of which a median or quantile is taken"""
+CONTEXT: Final = SORTING + SORTED_MAX
 
 HOW_MEASURED: Final = 0
 HOW_GAP: Final = 1

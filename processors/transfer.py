@@ -51,7 +51,8 @@ def transfer(old: Layout, state: StateArrays, new: Layout) -> StateArrays:
     still there; what it has wasted so far stays with the points that the rule still names.
     """
     arrays = new.arrays
-    moved = empty_state(len(arrays.meta), len(arrays.rules), len(arrays.part_row), len(arrays.senses))
+    sizes = (len(arrays.meta), len(arrays.rules), len(arrays.part_row), len(arrays.senses))
+    moved = empty_state(*sizes, len(arrays.track_infos), len(arrays.window_infos), new.cells)
     moved.scalars[:] = state.scalars
     names = tuple(sorted(set(old.sites) | set(new.sites)))
     keys_old, keys_new = _site_keys(old, names), _site_keys(new, names)
@@ -64,6 +65,9 @@ def transfer(old: Layout, state: StateArrays, new: Layout) -> StateArrays:
     _regrid(moved.points, arrays.meta, rows_new, old.arrays.meta[rows_old])
     inst_old, inst_new = _match(old.instance_key, new.instance_key)
     moved.instances[inst_new] = state.instances[inst_old]
+    levels = arrays.rules["steps_end"] - arrays.rules["steps"]
+    moved.instances["level"] = np.minimum(moved.instances["level"], levels)
+    _past(old, state, new, moved)
     found_old, found_new = _match(_part_keys(old, names), _part_keys(new, names))
     moved.parts[found_new] = state.parts[found_old]
     sense_old, sense_new = _match(
@@ -83,6 +87,29 @@ def _facts(waiting: NDArray[np.void], rows_old: NDArray[np.int64], rows_new: NDA
     kept: NDArray[np.void] = waiting[place[waiting["row"]] >= 0].copy()
     kept["row"] = place[kept["row"]]
     return kept[np.argsort(kept["row"], kind="stable")]
+
+
+def _past(old: Layout, state: StateArrays, new: Layout, moved: StateArrays) -> None:
+    """Keeps what tracks and windows know, as far back as both rings reach; a track whose grid changed begins anew."""
+    before, after = old.arrays, new.arrays
+    for infos_old, infos_new, keys, rows, into, newest in (
+        (
+            before.track_infos, after.track_infos, (old.track_key, new.track_key), state.tracks, moved.tracks,
+            state.tracks["cell"] - 1,
+        ),
+        (
+            before.window_infos, after.window_infos, (old.window_key, new.window_key), state.windows, moved.windows,
+            state.windows["last"],
+        ),
+    ):  # fmt: skip
+        for here, there in zip(*_match(*keys), strict=True):
+            into[there] = rows[here]
+            length = int(min(infos_old["length"][here], infos_new["length"][there]))
+            if length and newest[here] >= 0:
+                places = np.arange(int(newest[here]) - length + 1, int(newest[here]) + 1)
+                source = infos_old["start"][here] + places % infos_old["length"][here]
+                target = infos_new["start"][there] + places % infos_new["length"][there]
+                moved.cells[target] = state.cells[source]
 
 
 def _regrid(

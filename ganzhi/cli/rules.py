@@ -3,6 +3,7 @@
 import typer
 
 from ganzhi.cli.backtest import backtest
+from ganzhi.cli.rules_test import test
 
 app = typer.Typer()
 group = typer.Typer(no_args_is_help=True, help="Rules: try them on history before they wake anyone.")
@@ -15,3 +16,4 @@ def rules() -> None:
 
 
 group.command("backtest")(backtest)
+group.command("test")(test)

@@ -4,6 +4,9 @@ An instance runs by its own clock: the task's, or for points that upload late th
 is the event time of what woke it (a reading, or its timer); deadlines that lie before `at` are honoured first, so an
 episode that began and ended in one late batch is found too, with the times at which it would have fired and ended.
 
+While an alert fires its severity may step up: another row of the same episode that is firing, with the level that it
+has reached. What is exempt for a while counts as false, what is inhibited as unknown.
+
 Unknown neither raises nor clears: a pending condition waits (the time that is not known does not count), a firing
 alert that is unknown for `stale_ms` ends as stale.
 """
@@ -13,10 +16,11 @@ from numpy.typing import NDArray
 
 from processors.kernels import waste
 from processors.kernels.jit import kernel
-from processors.kernels.programs import Records, run, schedule_place, slot_latest
+from processors.kernels.programs import Records, run, slot_latest
 from processors.kernels.rows import Longs, alert_row
 from processors.kernels.timers import wake_at
-from processors.layout import USES_DATA_CLOCK
+from processors.kernels.windows import schedule_place
+from processors.layout import HAS_SIBLINGS, USES_DATA_CLOCK
 from processors.state import (
     CLOCK,
     FAR,
@@ -31,7 +35,10 @@ from processors.state import (
     InstanceRow,
     RuleRow,
 )
-from schemas.rules.program import FALSE, ROLES_MAX, TRUE, UNKNOWN
+from schemas.rules.program import CELL_MS, FALSE, ROLES_MAX, TRUE, UNKNOWN
+
+INHIBITED_MS = 60_000
+"""What is inhibited is looked at so often."""
 
 
 @kernel
@@ -81,9 +88,16 @@ def _deadlines(
         i.episode += 1
         i.started = i.true_since
         i.false_since = NEVER
-        alert_row(context, out, instance, i.episode, STATE_FIRING, i.true_since + rule.for_ms, i.started)
+        i.level = 0
+        alert_row(context, out, instance, i.episode, STATE_FIRING, i.true_since + rule.for_ms, i.started, 0)
     if i.phase != FIRING:
         return
+    while i.false_since == NEVER and i.unknown_since == NEVER and rule.steps + i.level < rule.steps_end:
+        after_ms = max(lists[rule.steps + i.level, 0], rule.for_ms)
+        if i.started + after_ms > upto:
+            break
+        i.level += 1
+        alert_row(context, out, instance, i.episode, STATE_FIRING, i.started + after_ms, i.started, i.level)
     ended = np.int64(NEVER)
     becomes = STATE_RESOLVED
     if i.false_since != NEVER and i.false_since + rule.keep_ms <= upto:
@@ -93,7 +107,7 @@ def _deadlines(
         becomes = STATE_STALE
         waste.stop(ended, rule, lists, meta, points, parts)
     if ended != NEVER:
-        alert_row(context, out, instance, i.episode, becomes, ended, i.started)
+        alert_row(context, out, instance, i.episode, becomes, ended, i.started, i.level)
         waste.finish(instance, rule, context, lists, meta, points, parts, out)
         i.phase = IDLE
         i.false_since = NEVER
@@ -151,6 +165,13 @@ def _firing(
 
 
 @kernel
+def _next_change(schedule: int, clock: int, lists: Longs) -> int:
+    """The next boundary of a schedule, or FAR."""
+    following = schedule_place(schedule, clock, lists) + 1
+    return lists[following, 0] if following <= schedule + lists[schedule, 1] else np.int64(FAR)
+
+
+@kernel
 def _due(
     clock: int, i: InstanceRow, rule: RuleRow, lists: Longs, meta: Records, points: Records, scalars: Longs
 ) -> int:
@@ -162,6 +183,8 @@ def _due(
         due = i.false_since + rule.keep_ms
     elif i.phase == FIRING and i.unknown_since != NEVER:
         due = i.unknown_since + rule.stale_ms
+    elif i.phase == FIRING and rule.steps + i.level < rule.steps_end:
+        due = i.started + max(lists[rule.steps + i.level, 0], rule.for_ms)
     if i.phase != IDLE and i.unknown_since == NEVER:  # values that grow too old
         for role in range(rule.roles, rule.roles + ROLES_MAX):
             slot = lists[role, 0]
@@ -181,10 +204,21 @@ def _due(
                 due = min(due, turn + 1)
     for k in range(rule.schedules, rule.schedules_end):
         schedule = lists[k, 0]
-        following = schedule_place(schedule, clock, lists) + 1
-        if following <= schedule + lists[schedule, 1]:
-            due = min(due, lists[following, 0])
+        due = min(due, _next_change(schedule, clock, lists))
+    if rule.exempt >= 0:
+        due = min(due, _next_change(rule.exempt, clock, lists))
+    if rule.flags & HAS_SIBLINGS:
+        due = min(due, (clock // CELL_MS + 1) * CELL_MS)
     return due
+
+
+@kernel
+def _inhibited(rule: RuleRow, lists: Longs, instances: Records) -> bool:
+    """Whether an alert that explains this one is pending or firing."""
+    found = False
+    for k in range(rule.inhibitors, rule.inhibitors_end):
+        found = found or instances[lists[k, 0]].phase != IDLE
+    return found
 
 
 @kernel
@@ -202,11 +236,23 @@ def evaluate(
     queue: NDArray[np.int32],
     scalars: Longs,
     out: Longs,
+    windows: Records,
 ) -> None:
     """An event at `at`, or a timer, woke the instance; `clock` is the time by which values are known or unknown."""
     rule = rules[instance]
     i = instances[instance]
-    result = run(rule.raises, rule.raises_end, rule.roles, clock, lists, meta, points, scalars, context)
+    result = run(
+        rule.raises, rule.raises_end, rule.roles, clock, lists, meta, points, scalars, context, rule.looks, windows
+    )
+    exempt = False
+    if rule.exempt >= 0:
+        place = schedule_place(rule.exempt, clock, lists)
+        exempt = place != rule.exempt and lists[place, 1] == TRUE
+    held = result == TRUE and not exempt and i.phase != FIRING and _inhibited(rule, lists, instances)
+    if exempt:
+        result = FALSE
+    elif held:
+        result = UNKNOWN
     if i.phase == IDLE and result != TRUE:
         pass
     else:
@@ -214,8 +260,22 @@ def evaluate(
             _deadlines(instance, min(at, clock), i, rule, context, lists, meta, points, parts, out)
         if i.phase == FIRING:
             cleared = result
-            if rule.clears_end > rule.clears:
-                cleared = run(rule.clears, rule.clears_end, rule.roles, clock, lists, meta, points, scalars, context)
+            if exempt:
+                cleared = TRUE
+            elif rule.clears_end > rule.clears:
+                cleared = run(
+                    rule.clears,
+                    rule.clears_end,
+                    rule.roles,
+                    clock,
+                    lists,
+                    meta,
+                    points,
+                    scalars,
+                    context,
+                    rule.looks,
+                    windows,
+                )
             elif result != UNKNOWN:
                 cleared = 1 - result
             _firing(cleared, at, i, rule, lists, meta, points, parts)
@@ -224,5 +284,7 @@ def evaluate(
         _deadlines(instance, clock, i, rule, context, lists, meta, points, parts, out)
     if rule.flags & USES_DATA_CLOCK == 0:
         due = _due(clock, i, rule, lists, meta, points, scalars)
+        if held:  # whether it still is shows when somebody looks
+            due = min(due, clock + INHIBITED_MS)
         if due < FAR:
             wake_at(instance, due, scalars, queue, instances)

@@ -312,6 +312,7 @@ def _tell(
     queue: NDArray[np.int32],
     scalars: Longs,
     out: Longs,
+    windows: Records,
 ) -> None:
     """The estimate as a reading of its point: an interval of a gauge, a fact, and the rules that look at it."""
     p = points[row]
@@ -334,7 +335,9 @@ def _tell(
             if look & LOOKS_ALWAYS == 0 and not (changed and look & LOOKS_AT_VALUE):
                 continue
         by = own_clock(rules[instance], lists, meta, points, scalars)
-        evaluate(instance, time, by, context, rules, lists, meta, points, instances, parts, queue, scalars, out)
+        evaluate(
+            instance, time, by, context, rules, lists, meta, points, instances, parts, queue, scalars, out, windows
+        )
 
 
 @kernel
@@ -354,6 +357,7 @@ def sense(
     queue: NDArray[np.int32],
     scalars: Longs,
     out: Longs,
+    windows: Records,
 ) -> None:
     """A reading of a space's evidence has become its point's fact: moves the filter, and tells what it says."""
     which = meta[row].sense
@@ -368,5 +372,37 @@ def sense(
         return
     good = np.int64(1) if time - x.started >= params[s.params, _WARM_UP] else np.int64(0)
     likely = probability(x.odds) * 100_000 // ONE  # thousandths of a per cent
-    _tell(s.likely, time, likely, good, context, rules, lists, meta, points, instances, parts, queue, scalars, out)
-    _tell(s.state, time, x.occupied, good, context, rules, lists, meta, points, instances, parts, queue, scalars, out)
+    _tell(
+        s.likely,
+        time,
+        likely,
+        good,
+        context,
+        rules,
+        lists,
+        meta,
+        points,
+        instances,
+        parts,
+        queue,
+        scalars,
+        out,
+        windows,
+    )
+    _tell(
+        s.state,
+        time,
+        x.occupied,
+        good,
+        context,
+        rules,
+        lists,
+        meta,
+        points,
+        instances,
+        parts,
+        queue,
+        scalars,
+        out,
+        windows,
+    )

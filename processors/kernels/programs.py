@@ -5,12 +5,15 @@ from numpy.typing import NDArray
 
 from processors.kernels.jit import kernel
 from processors.kernels.rows import Longs
-from processors.state import NEVER, RESUMED, SCRATCH
+from processors.kernels.windows import nth_of, schedule_place
+from processors.state import NEVER, RESUMED, SCRATCH, SORTING
 from schemas.rules.program import FALSE, TRUE, UNKNOWN, Agg, Op
 
 _LOAD = int(Op.LOAD)
 _AGE = int(Op.AGE)
 _SCHEDULE = int(Op.SCHEDULE)
+_WINDOW = int(Op.WINDOW)
+_SIBLINGS = int(Op.SIBLINGS)
 _ADD = int(Op.ADD)
 _MUL = int(Op.MUL)
 _DIV = int(Op.DIV)
@@ -57,20 +60,6 @@ def slot_latest(slot: int, lists: Longs, points: Records) -> int:
 
 
 @kernel
-def schedule_place(schedule: int, clock: int, lists: Longs) -> int:
-    """Place in `lists` of the last boundary at or before the clock; `schedule` itself when there is none."""
-    low = schedule + 1
-    high = schedule + 1 + lists[schedule, 1]
-    while low < high:
-        middle = (low + high) // 2
-        if lists[middle, 0] <= clock:
-            low = middle + 1
-        else:
-            high = middle
-    return low - 1
-
-
-@kernel
 def _fits(a: int, b: int) -> bool:
     """Whether a * b is inside of int64; counted with negative magnitudes, of which int64 has one more."""
     if a == 0 or b == 0:
@@ -81,6 +70,55 @@ def _fits(a: int, b: int) -> bool:
     if less_b == -1:
         return not (same_sign and less_a == _INT64_MIN)
     return less_a >= -((_INT64_MIN + 1 if same_sign else _INT64_MIN) // less_b)
+
+
+@kernel
+def _fresh(slot: int, clock: int, lists: Longs, meta: Records, points: Records) -> bool:
+    """Whether no point of a slot is too old."""
+    for k in range(slot + 1, slot + 1 + lists[slot, 1]):
+        time = points[lists[k, 0]].fact_time
+        if time == NEVER or clock - time > meta[lists[k, 0]].max_age_ms:
+            return False
+    return True
+
+
+@kernel
+def _window(
+    window: int, slot: int, clock: int, lists: Longs, meta: Records, points: Records, windows: Records
+) -> tuple[int, int]:
+    """(value, known) of a window; unknown while one of its points is too old."""
+    if windows[window].known == 0 or not _fresh(slot, clock, lists, meta, points):
+        return np.int64(0), 0
+    return windows[window].value, 1
+
+
+@kernel
+def _siblings(
+    group: int,
+    own_slot: int,
+    own_rated: int,
+    clock: int,
+    lists: Longs,
+    meta: Records,
+    points: Records,
+    windows: Records,
+    context: Longs,
+) -> tuple[int, int]:
+    """(value, known): the median of what the others say, each scaled by rated power; known from two of them on."""
+    count = 0
+    for k in range(lists[group, 1] // 2):
+        member = group + 1 + 2 * k
+        slot, window, rated = lists[member, 0], lists[member, 1], lists[member + 1, 0]
+        if slot == own_slot:
+            continue
+        if window >= 0:
+            value, known = _window(window, slot, clock, lists, meta, points, windows)
+        else:
+            value, known = slot_value(slot, clock, lists, meta, points)
+        if known and rated > 0 and _fits(value, own_rated):
+            context[SORTING + count] = value * own_rated // rated
+            count += 1
+    return (nth_of(count, 500, context), 1) if count >= 2 else (np.int64(0), 0)
 
 
 @kernel
@@ -125,13 +163,15 @@ def run(
     points: Records,
     scalars: Longs,
     context: Longs,
+    looks: int,
+    windows: Records,
 ) -> int:
-    """TRUE, FALSE or UNKNOWN: what lists[first:last] says at a time of the instance whose roles are at `roles`."""
+    """TRUE, FALSE or UNKNOWN: what lists[first:last] says at a time of the instance with these `roles` and `looks`."""
     top = SCRATCH - 2
     for i in range(first, last):
         op = lists[i, 0]
         argument = lists[i, 1]
-        if op <= _SCHEDULE:
+        if op <= _SIBLINGS:
             value = argument
             known = 1
             if op == _LOAD:
@@ -144,6 +184,22 @@ def run(
                 place = schedule_place(argument, clock, lists)
                 value = np.int64(UNKNOWN) if place == argument else lists[place, 1]
                 known = 0 if value == UNKNOWN else 1
+            elif op == _WINDOW:
+                look = looks + 2 * argument
+                value, known = _window(lists[look, 0], lists[look, 1], clock, lists, meta, points, windows)
+            elif op == _SIBLINGS:
+                look = looks + 2 * argument
+                value, known = _siblings(
+                    lists[look, 0],
+                    lists[look, 1],
+                    lists[look + 1, 0],
+                    clock,
+                    lists,
+                    meta,
+                    points,
+                    windows,
+                    context,
+                )
             top += 2
             context[top] = value
             context[top + 1] = known

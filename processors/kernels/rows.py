@@ -65,15 +65,16 @@ def gauge_row(
 
 @kernel
 def alert_row(
-    context: Longs, out: Longs, instance: int, episode: int, state: int, valid_at: int, started_at: int
+    context: Longs, out: Longs, instance: int, episode: int, state: int, valid_at: int, started_at: int, level: int
 ) -> None:
-    """One change of an alert."""
+    """One change of an alert; `level`: how often its severity has stepped up."""
     n = _next(ALERTS, context, out)
     out[n, 4] = instance
     out[n, 5] = episode
     out[n, 6] = state
     out[n, 7] = valid_at
     out[n, 8] = started_at
+    out[n, 9] = level
 
 
 @kernel

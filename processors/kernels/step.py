@@ -17,6 +17,7 @@ from processors.kernels.programs import Records
 from processors.kernels.registers import delta_row, register_accept, register_first, register_rows, register_step
 from processors.kernels.rows import Longs, reject_row, verdict_row
 from processors.kernels.timers import pop
+from processors.kernels.windows import feed
 from processors.layout import (
     DELTA,
     DIPS,
@@ -73,7 +74,7 @@ GENERATED = -2
 READING_ROWS = 512
 """Rows that one reading can emit by itself: a register over 200 intervals, or a gauge held over 96 and the two
 estimates that it moves, held as long; and verdicts."""
-INSTANCE_ROWS = 4
+INSTANCE_ROWS = 8
 """Alert rows that one look at an instance can emit."""
 PART_ROWS = 104
 """Rows that one part can emit: `waste.CUTS_MAX` cuts and its end."""
@@ -163,6 +164,7 @@ def move_clock(
     queue: NDArray[np.int32],
     scalars: Longs,
     out: Longs,
+    windows: Records,
 ) -> bool:
     """Moves the task's clock on and wakes what is due; False when there was no room left (call again).
 
@@ -188,7 +190,7 @@ def move_clock(
         if rules[first].flags & USES_DATA_CLOCK:  # only a new document puts these into the queue
             by = own_clock(rules[first], lists, meta, points, scalars)
             at = by
-        evaluate(first, at, by, context, rules, lists, meta, points, instances, parts, queue, scalars, out)
+        evaluate(first, at, by, context, rules, lists, meta, points, instances, parts, queue, scalars, out, windows)
     return True
 
 
@@ -316,6 +318,8 @@ def step(
     meta, rules, lists, all_limits = layout.meta, layout.rules, layout.lists, layout.limits
     scalars, points, instances, parts, queue = state.scalars, state.points, state.instances, state.parts, state.queue
     facts = state.facts
+    track_infos, window_infos = layout.track_infos, layout.window_infos
+    tracks, windows, cells = state.tracks, state.windows, state.cells
     context[CURSOR] = 0
     outage_ms = np.int64(60_000) if len(all_limits) == 0 else all_limits[0, OUTAGE_MS]
     enough = len(out) - READING_ROWS - INSTANCE_ROWS * fanout - PART_ROWS * wasted
@@ -338,6 +342,7 @@ def step(
                 queue,
                 scalars,
                 out,
+                windows,
             ):
                 return m, 0, context[CURSOR]
             if context[CURSOR] > enough:
@@ -381,14 +386,24 @@ def step(
                 continue
             quality = qualities[k]
             accepted = True
+            before = p.clock
+            rows_from = context[CURSOR]
+            looks_changed = False
             if info.kind == 0 and p.flags & TOLD:
                 while tell(
                     p, info, row, time, value, quality > 0, all_limits, facts, context, scalars, lists, instances,
                     parts, out,
                 ):  # fmt: skip
+                    if info.tracks_end > info.tracks and mode != BACKFILL:
+                        feed(
+                            info, before, time, rows_from, context[CURSOR], out, lists, track_infos, window_infos,
+                            tracks, windows, cells, context,
+                        )  # fmt: skip
+                    rows_from = context[CURSOR]
                     if context[CURSOR] > enough:
                         scalars[READINGS] -= 1
                         return m, k - first, context[CURSOR]
+                looks_changed = True  # what was fed before the buffer was full must not be forgotten
                 accepted = told_register(
                     p, info, time, value, quality > 0, all_limits, context, lists, instances, parts, out
                 )
@@ -411,6 +426,11 @@ def step(
             if mode == BACKFILL:
                 continue
             # What the rules see, and the rules that have to look.
+            if info.tracks_end > info.tracks and feed(
+                info, before, time, rows_from, context[CURSOR], out, lists, track_infos, window_infos, tracks, windows,
+                cells, context,
+            ):  # fmt: skip
+                looks_changed = True
             seen = p.fact_time
             p.fact_time = time
             changed = False
@@ -423,6 +443,7 @@ def step(
                     p.since = time
                 p.fact_value = value
                 p.fact_good = good
+            changed = changed or looks_changed
             for edge in range(info.edges, info.edges_end):
                 instance = lists[edge, 0]
                 # An idle instance that looks at the value can only change when the value does; one that looks at the
@@ -432,7 +453,10 @@ def step(
                     if look & LOOKS_ALWAYS == 0 and not (changed and look & LOOKS_AT_VALUE):
                         continue
                 by = own_clock(rules[instance], lists, meta, points, scalars)
-                evaluate(instance, time, by, context, rules, lists, meta, points, instances, parts, queue, scalars, out)
+                evaluate(
+                    instance, time, by, context, rules, lists, meta, points, instances, parts, queue, scalars, out,
+                    windows,
+                )  # fmt: skip
             if info.sense >= 0:
                 sense(
                     row,
@@ -450,6 +474,7 @@ def step(
                     queue,
                     scalars,
                     out,
+                    windows,
                 )
         scalars[MESSAGES] += 1
     return count, 0, context[CURSOR]

@@ -18,7 +18,7 @@ import yaml
 from schemas.codec import Json
 from schemas.errors import Fault, ModelError
 from schemas.model.tables import RULES_FOLDER, TABLES
-from schemas.rules.reading import Lines, read_pack
+from schemas.rules.reading import CASES, Lines, read_pack
 
 SUFFIXES: Final = (".csv", ".yaml", ".yml")
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -94,7 +94,7 @@ def read_folder(path: Path) -> Folder:
         rows = folder.tables.setdefault(table, TextTable(table))
         (_read_csv if file.suffix == ".csv" else _read_yaml)(folder, rows, str(file.relative_to(path)), text)
     for file in sorted((path / RULES_FOLDER).glob("*")):
-        if file.suffix in (".yaml", ".yml") and file.is_file():
+        if file.suffix in (".yaml", ".yml") and file.is_file() and not file.name.endswith(CASES):
             _read_pack(folder, file)
     if not found and not folder.faults:
         names = ", ".join(f"{name}.{spec.usual}" for name, spec in list(TABLES.items())[:3])

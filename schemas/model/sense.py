@@ -10,6 +10,7 @@ from schemas.matchers import Matcher
 from schemas.model.folder import suggestion
 from schemas.model.typed import ALWAYS, OPEN, Model, Rows, overlaps
 from schemas.rules.format import parse_duration
+from schemas.rules.schedules import NIGHT, WORKDAY
 from schemas.units import MEDIA, UNITS, text_of
 
 DAY_S: Final = 86_400
@@ -23,7 +24,7 @@ def check_sense(model: Model) -> Iterator[Fault]:
     yield from _balance(model.rows("balance"))
     yield from _meters(model)
     yield from _stations(model)
-    yield from _tariffs(model)
+    yield from _schedules(model)
     yield from _rosters(model.rows("rosters"))
     yield from _routes(model)
 
@@ -121,12 +122,16 @@ def _stations(model: Model) -> Iterator[Fault]:
         yield from (bays.fault(row, "says no site") for row, site in enumerate(bays.columns["site"]) if site is None)
 
 
-def _tariffs(model: Model) -> Iterator[Fault]:
+def _schedules(model: Model) -> Iterator[Fault]:
     names = set(model.rows("schedules").texts("name"))
     tariffs = model.rows("tariffs")
     for row, slot in enumerate(tariffs.texts("slot")):
         if slot and slot not in names:
             yield tariffs.fault(row, f"slot {slot!r} is no schedule{suggestion(slot, names)}")
+    exemptions = model.rows("exemptions")
+    for row, name in enumerate(exemptions.texts("schedule")):
+        if name and name not in names | {WORKDAY, NIGHT}:
+            yield exemptions.fault(row, f"{name!r} is no schedule{suggestion(name, names)}")
     for table in ("tariffs", "factors"):
         rows = model.rows(table)
         for row, (medium, unit) in enumerate(zip(rows.texts("medium"), rows.texts("unit"), strict=True)):

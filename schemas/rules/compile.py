@@ -6,20 +6,37 @@ of steps; a step is a fraction of the base unit of its dimension (a power gauge 
 their common step; `x > c` with c between two steps compares with the step below, which is the same. Only the quotient
 of two measured values is cut: to a millionth of the quotient of their steps, towards minus infinity.
 
+What looks back (`increase(role, 1h)` and the like) is a look of the program: the compiler says over which cells, the
+engine keeps them.
+
 A role that the subject does not have (an optional one) leaves out the operand of and/or that reads it.
 """
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Final, TypeAlias
 
 from schemas.errors import ExpressionError
 from schemas.rules.evaluate import INT64_MAX, INT64_MIN
-from schemas.rules.language import COMPARISONS, Binary, Call, Node, Number, Param, Place, Role, Truth, Unary, suggest
-from schemas.rules.program import STACK_MAX, Op
-from schemas.rules.quantities import DIMENSIONLESS, DURATION, Dimension, Quantity, describe, literal
+from schemas.rules.language import (
+    COMPARISONS,
+    FUNCTIONS,
+    LOOKS_BACK,
+    Binary,
+    Call,
+    Node,
+    Number,
+    Param,
+    Place,
+    Role,
+    Truth,
+    Unary,
+    suggest,
+)
+from schemas.rules.program import CELL_MS, CELLS_MAX, DAYS_MAX, LOOKS_MAX, STACK_MAX, Fn, Look, Op
+from schemas.rules.quantities import DIMENSIONLESS, DURATION, Dimension, Quantity, describe, literal, rate
 from schemas.rules.schedules import WORKDAY
 
 QUOTIENT_STEPS: Final = 1_000_000
@@ -44,6 +61,7 @@ class Scope:
         schedules: name → index; `workday` is one of them.
         intervals: role → milliseconds between its readings; a role without one has none here.
         absent: optional roles that the subject does not have.
+        cell_ms: length of a cell of what looks back.
     """
 
     roles: Mapping[str, Quantity | None]
@@ -51,6 +69,7 @@ class Scope:
     schedules: Mapping[str, int]
     intervals: Mapping[str, int]
     absent: frozenset[str] = frozenset()
+    cell_ms: int = CELL_MS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,13 +80,15 @@ class Program:
         code: (operation, argument), see `program.Op`.
         ages: (role index, age in ms from which on the result may differ), so that a timer can wake in time.
         schedules: indices that it reads.
-        reads: indices of roles whose value or age it reads.
+        reads: indices of roles whose value, age or past it reads.
+        looks: what WINDOW and SIBLINGS mean, by their argument.
     """
 
     code: Code
     ages: tuple[tuple[int, int], ...]
     schedules: tuple[int, ...]
     reads: tuple[int, ...]
+    looks: tuple[Look, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,9 +138,13 @@ def compile_expression(node: Node, scope: Scope) -> Program | None:
         raise _fail(node, f"it is always {str(found).lower()}; an expression must depend on a role or a schedule")
     if stack_depth(found.code) > STACK_MAX:
         raise _fail(node, f"it needs a stack of {stack_depth(found.code)}, at most {STACK_MAX}; nest less to the right")
-    reads = sorted({argument for op, argument in found.code if op in (Op.LOAD, Op.AGE)})
+    reads = {argument for op, argument in found.code if op in (Op.LOAD, Op.AGE)}
+    looks = {argument for op, argument in found.code if op in (Op.WINDOW, Op.SIBLINGS)}
+    reads |= {compiler.looks[argument].role for argument in looks}
     schedules = sorted({argument for op, argument in found.code if op == Op.SCHEDULE})
-    return Program(found.code, tuple(sorted(compiler.ages)), tuple(schedules), tuple(reads))
+    return Program(
+        found.code, tuple(sorted(compiler.ages)), tuple(schedules), tuple(sorted(reads)), tuple(compiler.looks)
+    )
 
 
 def stack_depth(code: Code) -> int:
@@ -148,6 +173,7 @@ class _Compiler:
         self.scope = scope
         self.indices = {name: index for index, name in enumerate(scope.roles)}
         self.ages: set[tuple[int, int]] = set()
+        self.looks: list[Look] = []
 
     def lower(self, node: Node) -> _Value:
         if isinstance(node, Number):
@@ -210,11 +236,97 @@ class _Compiler:
         index = self.index(node, node.argument)
         if node.argument in self.scope.absent:
             return _ABSENT
+        if node.function == "siblings":
+            return self.siblings(node, index)
+        if node.function in LOOKS_BACK:
+            look, quantity = self.past(node, index)
+            return self.looking(Op.WINDOW, node, look, quantity)
         if node.function == "age":
             return _Measured(((Op.AGE, index),), DURATION, Fraction(1, 1000), age_of=index)
         if node.argument not in self.scope.intervals:
             raise _fail(node, f"the points of {node.argument!r} have no interval")
         return _Constant(Fraction(self.scope.intervals[node.argument], 1000), DURATION)
+
+    def looking(self, op: Op, node: Call, look: Look, quantity: Quantity) -> _Measured:
+        if look not in self.looks:
+            self.looks.append(look)
+        if len(self.looks) > LOOKS_MAX:
+            raise _fail(node, f"more than {LOOKS_MAX} functions over the past in one expression")
+        return _Measured(((op, self.looks.index(look)),), quantity.dimension, quantity.step)
+
+    def siblings(self, node: Call, index: int) -> _Measured:
+        if node.inner is None:
+            quantity = self.scope.roles[node.argument]
+            if quantity is None:
+                raise _fail(node, f"{node.argument!r} may be anything; siblings() needs to know what")
+            return self.looking(Op.SIBLINGS, node, Look(Fn.NOW, index, siblings=1), quantity)
+        look, quantity = self.past(node.inner, index)
+        return self.looking(Op.SIBLINGS, node, look._replace(siblings=1), quantity)
+
+    def past(self, node: Call, index: int) -> tuple[Look, Quantity]:
+        """The look of a function over the past of a role, and what its value means."""
+        quantity = self.scope.roles[node.argument]
+        if quantity is None:
+            raise _fail(node, f"{node.argument!r} may be anything; {node.function}() needs to know what")
+        arguments = [self.lower(one) for one in node.rest]
+        cell_ms = self.scope.cell_ms
+        if node.function in ("night", "baseline"):
+            count = self.whole(node, 0, arguments, 28, 2) if node.function == "baseline" else 0
+            look = Look(Fn.BASELINE if count else Fn.NIGHT, index, days=count)
+            return look, self.over(node, quantity, cell_ms)
+        if node.function == "quantile":
+            part = arguments[0]
+            if not (isinstance(part, _Constant) and part.dimension == DIMENSIONLESS and 0 <= part.value <= 1):
+                raise _fail(node.rest[0], "this is not a share from 0 % to 100 %")
+            if (part.value * 1000).denominator != 1:
+                raise _fail(node.rest[0], "a share has at most one decimal of a percent")
+            look = Look(Fn.QUANTILE, index, nth=int(part.value * 1000), days=self.whole(node, 1, arguments, 0, 1))
+            return look, self.over(node, quantity, cell_ms)
+        cells = self.cells(node, 0, arguments)
+        if node.function == "increase":
+            if not quantity.counter:
+                raise _fail(node, f"{node.argument!r} is no counter, it has no increase; did you mean 'avg_over'?")
+            return Look(Fn.INCREASE, index, cells), quantity
+        if node.function == "avg_over":
+            return Look(Fn.AVG, index, cells), self.over(node, quantity, cell_ms)
+        bucket = self.cells(node, 1, arguments) if len(arguments) > 1 else 0
+        if bucket and cells % bucket:
+            raise _fail(node.rest[1], "the span is not a whole number of these")
+        fn = Fn.MIN if node.function == "min_over" else Fn.MAX
+        if not quantity.counter and not bucket:
+            return Look(fn, index, cells, 0), dataclasses.replace(quantity, state=False)
+        return Look(fn, index, cells, bucket or 1), self.over(node, quantity, cell_ms * (bucket or 1))
+
+    def over(self, node: Call, quantity: Quantity, over_ms: int) -> Quantity:
+        """What a mean over a span is: of a gauge the same, of a state thousandths, of a counter a rate."""
+        if quantity.counter:
+            found = rate(quantity, over_ms)
+            if found is None:
+                raise _fail(node, f"what {node.argument!r} counts has no rate; only increase({node.argument}, …) fits")
+            return found
+        return Quantity(quantity.dimension, quantity.step / 1000 if quantity.state else quantity.step)
+
+    def cells(self, node: Call, place: int, arguments: Sequence[_Value]) -> int:
+        """A span as a number of cells."""
+        value = arguments[place]
+        if not isinstance(value, _Constant) or value.dimension != DURATION:
+            raise _fail(node.rest[place], f"a span of time is expected: {FUNCTIONS[node.function][0]}")
+        count = value.value * 1000 / self.scope.cell_ms
+        if count.denominator != 1 or not 0 < count <= CELLS_MAX:
+            minutes = self.scope.cell_ms // 60_000
+            raise _fail(node.rest[place], f"spans are whole multiples of {minutes} minutes, up to 35 days")
+        return int(count)
+
+    def whole(self, node: Call, place: int, arguments: Sequence[_Value], default: int, least: int) -> int:
+        """A number of nights or days."""
+        if len(arguments) <= place:
+            return default
+        value = arguments[place]
+        if not (isinstance(value, _Constant) and value.dimension == DIMENSIONLESS and value.value.denominator == 1):
+            raise _fail(node.rest[place], f"a whole number is expected: {FUNCTIONS[node.function][0]}")
+        if not least <= value.value <= DAYS_MAX:
+            raise _fail(node.rest[place], f"{least} to {DAYS_MAX} are possible")
+        return int(value.value)
 
     def unary(self, node: Unary) -> _Value:
         value = self.lower(node.operand)

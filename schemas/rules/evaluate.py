@@ -29,6 +29,7 @@ def evaluate(
     known: Sequence[bool],
     ages: Sequence[int],
     schedules: Sequence[int],
+    looks: Sequence[tuple[int, bool]] = (),
 ) -> tuple[int, bool]:
     """Runs a program.
 
@@ -38,6 +39,7 @@ def evaluate(
         known: whether it is known.
         ages: milliseconds since the last reading of each role, NEVER where there was none.
         schedules: FALSE, TRUE or UNKNOWN of each schedule.
+        looks: (value, known) of what looks back or at siblings.
 
     Returns:
         (value, known); the value of an unknown result is 0. A result outside int64, also of a * b before it is divided,
@@ -49,7 +51,11 @@ def evaluate(
     stack: list[_Operand] = []
     for number, argument in code:
         op = Op(number)
-        if op in (Op.PUSH, Op.LOAD, Op.AGE, Op.SCHEDULE):
+        if op in (Op.WINDOW, Op.SIBLINGS):
+            if not 0 <= argument < len(looks):
+                raise ValueError(f"{op.name} of index {argument}, of {len(looks)}")
+            stack.append(looks[argument] if looks[argument][1] else _UNKNOWN)
+        elif op in (Op.PUSH, Op.LOAD, Op.AGE, Op.SCHEDULE):
             stack.append(_leaf(op, argument, values, known, ages, schedules))
         else:
             needed = 1 if op in (Op.NEG, Op.NOT) else 2

@@ -14,6 +14,10 @@
         clear: light <= $power or people > 0
         for: 20m
         keep_firing_for: 2m
+        escalate: {critical: 2h}         # so long after the start; the same episode
+        remind: 1h                       # for the notifier
+        inhibited_by: [GatewayDown]      # not raised while that is pending or firing here, or on what this belongs to
+        enabled: true                    # false: only where an override says true
         wastes: [light]
         labels: {severity: warning}
         annotations: {zh: {summary: …, action: …}, en: {summary: …, action: …}}
@@ -39,7 +43,9 @@ from pydantic import (
 
 from schemas.codec import Json
 
-SUBJECTS: Final = ("space", "equip", "point", "station", "vehicle")
+SUBJECTS: Final = ("space", "equip", "point", "station", "vehicle", "building", "gateway", "node")
+SEVERITIES: Final = ("info", "warning", "critical")
+"""From low to high."""
 ANYTHING: Final = "any"
 """As a kind: all of them. As a role: whatever the point has; only with `each: {point: …}`."""
 
@@ -93,8 +99,9 @@ class _Model(BaseModel):
 class Each(_Model):
     """Which subjects a rule runs on: the kinds of exactly one sort, and tags that they must or must not have.
 
-    Kinds of points are their roles, of stations their waste classes, of vehicles what drives them. Tags are those of
-    spaces; those of an equip, point or station are its space's, the tag of a vehicle is its special purpose.
+    Kinds of points are their roles, of stations their waste classes, of vehicles what drives them, of buildings their
+    class; gateways and nodes of the balance have none. Tags are those of spaces; those of an equip, point or station
+    are its space's, the tag of a vehicle is its special purpose.
     """
 
     space: Words | None = None
@@ -102,6 +109,9 @@ class Each(_Model):
     point: Words | None = None
     station: Words | None = None
     vehicle: Words | None = None
+    building: Words | None = None
+    gateway: Words | None = None
+    node: Words | None = None
     tags: Words = ()
     not_tags: Words = ()
     lacks: Words = ()
@@ -130,16 +140,19 @@ class Binding(_Model):
 
     `from` says whose points: the subject's own, those of the nearest parent that has any (a space's parents are spaces,
     the building and the site; an equip's are equips, then the space where it stands; a point's its equip and space),
-    those of the spaces that an equip serves, or those of the site itself. An optional role that is missing leaves out
-    what the expression says of it.
+    those of the spaces that an equip serves, those of the site itself, or those that a node of the balance adds (plus)
+    or takes away (minus). An optional role that is missing leaves out what the expression says of it. `flow_use` and
+    `not_flow_use` choose points by what their flow is for; one that does not say is for `use`.
     """
 
     role: Words
-    reach: Literal["self", "parent", "serves", "site"] = Field(default="self", alias="from")
+    reach: Literal["self", "parent", "serves", "site", "plus", "minus"] = Field(default="self", alias="from")
     optional: bool = False
     sub_item: Words = ()
     equip: Words = ()
     not_equip: Words = ()
+    flow_use: Words = ()
+    not_flow_use: Words = ()
 
 
 def _binding(value: object) -> object:
@@ -181,6 +194,10 @@ class Rule(_Model):
     for_ms: Duration = Field(default=0, alias="for")
     keep_ms: Duration = Field(default=0, alias="keep_firing_for")
     stale_ms: Duration | None = Field(default=None, alias="stale_after")
+    escalate: dict[str, Duration] = Field(default_factory=dict)
+    remind_ms: Duration | None = Field(default=None, alias="remind")
+    inhibited_by: Words = ()
+    enabled: bool = True
     clock: Literal["live", "data"] = "live"
     wastes: Words = ()
     labels: dict[str, str] = Field(default_factory=dict)
@@ -199,6 +216,16 @@ class Rule(_Model):
     def severity(self) -> str:
         """The severity label; `warning` where there is none."""
         return self.labels.get("severity", "warning")
+
+    def steps(self, severity: str) -> tuple[tuple[str, int], ...]:
+        """(severity, ms after the start) of every step up from a severity, in the order of time."""
+        rank = SEVERITIES.index(severity) if severity in SEVERITIES else -1
+        found = []
+        for name, after_ms in sorted(self.escalate.items(), key=lambda step: step[1]):
+            if name in SEVERITIES and SEVERITIES.index(name) > rank:
+                rank = SEVERITIES.index(name)
+                found.append((name, after_ms))
+        return tuple(found)
 
 
 class Pack(_Model):
@@ -236,6 +263,6 @@ def fields_at(path: Sequence[str | int]) -> list[str]:
 
 
 __all__ = [
-    "ANYTHING", "SUBJECTS", "Annotation", "Binding", "Each", "Override", "Pack", "Rule", "ValidationError", "fields_at",
-    "overrides_of", "parse_duration", "parse_pack",
+    "ANYTHING", "SEVERITIES", "SUBJECTS", "Annotation", "Binding", "Each", "Override", "Pack", "Rule",
+    "ValidationError", "fields_at", "overrides_of", "parse_duration", "parse_pack",
 ]  # fmt: skip

@@ -19,14 +19,29 @@ from schemas.model.document import LIMITS, Document
 from schemas.roles import ROLES
 from schemas.rules import schedules
 from schemas.rules.compile import Program, Scope, compile_expression
-from schemas.rules.format import ANYTHING, Override, Rule, overrides_of, parse_pack
+from schemas.rules.format import ANYTHING, Binding, Override, Rule, overrides_of, parse_pack
 from schemas.rules.language import Call, Node, parse, walk
-from schemas.rules.program import ROLES_MAX, Agg, CompiledRules
+from schemas.rules.program import (
+    ROLES_MAX,
+    SIBLINGS_MAX,
+    WIN_COLUMNS,
+    Agg,
+    CompiledRules,
+    Fn,
+    Look,
+    Measure,
+    Op,
+    cell_ms,
+)
 from schemas.rules.quantities import Quantity, mixed
 from schemas.rules.subjects import Point, SiteView, Subject
 from schemas.topics import INPUTS, METER_READINGS, VEHICLE_EVENTS, WASTE_EVENTS
 
 NO_SLOT: Final = -1
+_CALENDAR: Final = ("schedule", "workday", "night", "baseline", "quantile")
+WINDOW: Final = 0
+GROUP: Final = 1
+"""Sorts of `look_refs`."""
 _TOPICS: Final = {"station": (WASTE_EVENTS,), "vehicle": (VEHICLE_EVENTS,), "point": INPUTS}
 
 
@@ -62,10 +77,10 @@ class Parsed:
     def settings(self, subject: Subject, view: SiteView) -> Settings | None:
         """What holds for a subject; None where an override disables the rule."""
         if not self.overrides:
-            return self.defaults
+            return self.defaults if self.rule.enabled else None
         params = dict(self.rule.params)
         found = Settings((), self.rule.for_ms, self.rule.keep_ms, self.rule.severity)
-        enabled = True
+        enabled = self.rule.enabled
         spaces: Sequence[str] = view.spaces_of(subject) if any(one.space for one in self.overrides) else ()
         for one in self.overrides:
             if _fits(one, subject, view.site, spaces):
@@ -131,7 +146,7 @@ def parse_rule(rule: Rule, overrides: tuple[Override, ...], pack: int, path: tup
         raising,
         clearing,
         frozenset(call.argument for call in calls if call.function == "interval"),
-        any(call.function in ("schedule", "workday") for call in calls),
+        any(call.function in _CALENDAR for call in calls),
         pack,
         path,
     )
@@ -199,6 +214,23 @@ class _Variant:
 
     row: int
     reads: frozenset[int]
+    looks: tuple[Look, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Instance:
+    rule: int
+    subject: int
+    slots: tuple[int, ...]
+    key: int
+    wasted: tuple[int, ...]
+    looks: tuple[tuple[int, int, int, int], ...]
+    exempt: int
+    inhibited_by: tuple[tuple[str, str], ...]
+
+
+_Window = tuple[int, tuple[int, ...], int]
+"""slot, values of WIN_COLUMNS, schedule"""
 
 
 class Binder:
@@ -222,7 +254,13 @@ class Binder:
         self._slots: dict[tuple[object, ...], _Slot] = {}
         self._numbers: dict[_Slot, int] = {}
         self._subjects: dict[str, int] = {}
-        self._instances: list[tuple[int, int, tuple[int, ...], int, tuple[int, ...]]] = []
+        self._instances: list[_Instance] = []
+        self._named: dict[tuple[str, str], int] = {}
+        self._windows: dict[_Window, int] = {}
+        self._groups: dict[tuple[object, ...], int] = {}
+        self._members: list[list[tuple[int, int, int]]] = []
+        self._exemptions = _exemptions(document)
+        self.cell_ms = cell_ms(document.interval_s)
 
     def add(self, parsed: Parsed) -> None:
         """Makes the instances of a rule; subjects in the order of their ids."""
@@ -239,14 +277,29 @@ class Binder:
         """A slot for every role that the subject has; None where one is missing that must be there."""
         found: dict[str, _Slot] = {}
         for name, binding in rule.roles.items():
-            owner, points = self.view.bind(subject, binding, self.topic)
-            if points:
-                key = (owner, binding.role, binding.sub_item, binding.equip, binding.not_equip)
-                found[name] = self._slots.get(key) or self._slots.setdefault(key, _slot(points))
+            slot = self.slot(subject, binding)
+            if slot:
+                found[name] = slot
             elif not binding.optional:
                 self.missing.append(Missing(rule.alert, subject.id, name))
                 return None
         return found
+
+    def slot(self, subject: Subject, binding: Binding) -> _Slot | None:
+        """The slot of a role in a subject; None where it has no such points."""
+        owner, points = self.view.bind(subject, binding, self.topic)
+        if not points:
+            return None
+        key = (
+            owner,
+            binding.role,
+            binding.sub_item,
+            binding.equip,
+            binding.not_equip,
+            binding.flow_use,
+            binding.not_flow_use,
+        )
+        return self._slots.get(key) or self._slots.setdefault(key, _slot(points, ANYTHING in binding.role))
 
     def _instance(self, parsed: Parsed, subject: Subject, settings: Settings, slots: dict[str, _Slot]) -> None:
         rule = parsed.rule
@@ -277,12 +330,85 @@ class Binder:
         if variant is None:
             return
         row = tuple(
-            self._numbers.setdefault(slots[name], len(self._numbers)) if index in variant.reads else NO_SLOT
-            for index, name in enumerate(rule.roles)
+            self._number(slots[name]) if index in variant.reads else NO_SLOT for index, name in enumerate(rule.roles)
+        )
+        names = list(rule.roles)
+        looks = tuple(
+            (GROUP, *self._group(rule.roles[names[look.role]], slots[names[look.role]], look, subject, calendar))
+            if look.siblings
+            else (WINDOW, self._window(slots[names[look.role]], look, calendar), look.role, 0)
+            for look in variant.looks
         )
         wasted = sorted({point.number for name in rule.wastes if name in slots for point in slots[name].points})
         number = self._subjects.setdefault(subject.id, len(self._subjects))
-        self._instances.append((variant.row, number, row, instance_key(rule.alert, subject.id), tuple(wasted)))
+        inhibitors = tuple((name, id_) for name in rule.inhibited_by for id_ in self.view.around(subject) if id_)
+        self._named[rule.alert, subject.id] = len(self._instances)
+        self._instances.append(
+            _Instance(
+                variant.row,
+                number,
+                row,
+                instance_key(rule.alert, subject.id),
+                tuple(wasted),
+                looks,
+                self._exempt(rule.alert, subject),
+                inhibitors,
+            )
+        )
+
+    def _number(self, slot: _Slot) -> int:
+        return self._numbers.setdefault(slot, len(self._numbers))
+
+    def _window(self, slot: _Slot, look: Look, calendar: str) -> int:
+        """Number of the window that a look needs over a slot."""
+        counted = bool(slot.quantity and slot.quantity.counter)
+        extreme = {Fn.MIN: Measure.LOW, Fn.MAX: Measure.HIGH}.get(Fn(look.fn), Measure.MEAN)
+        measure = Measure.USAGE if counted else extreme if look.bucket == 0 else Measure.MEAN
+        schedule = -1
+        if look.fn in (Fn.NIGHT, Fn.BASELINE):
+            schedule = self._schedules.number(schedules.NIGHT, calendar)
+        elif look.fn == Fn.QUANTILE:
+            schedule = self._schedules.number(schedules.WORKDAY, calendar)
+        values = (look.fn, measure, look.cells, max(look.bucket, 1), look.nth, look.days)
+        window = (self._number(slot), tuple(map(int, values)), schedule)
+        return self._windows.setdefault(window, len(self._windows))
+
+    def _group(self, binding: Binding, own: _Slot, look: Look, subject: Subject, calendar: str) -> tuple[int, int, int]:
+        """(number, role, rated power of the subject) of a group: the same sort and kind in the same building.
+
+        Where one of them is not rated, all count as equal.
+        """
+        place, kinds = self.view.place(subject), tuple(sorted(subject.kinds))
+        key = (subject.sort, kinds, place, binding, look._replace(role=0), calendar)
+        if key not in self._groups:
+            members: list[tuple[int, int, int]] = []
+            for other in self.view.alike(subject):
+                slot = self.slot(other, binding)
+                if slot and not slot.broken and len(members) <= SIBLINGS_MAX:
+                    window = -1 if look.fn == Fn.NOW else self._window(slot, look, calendar)
+                    members.append((self._number(slot), window, _rated(slot)))
+            if not all(rated for _, _, rated in members):
+                members = [(slot_number, window, 1) for slot_number, window, _ in members]
+            self._groups[key] = len(self._members)
+            self._members.append(members)
+        number = self._groups[key]
+        members = self._members[number]
+        rated = _rated(own) if any(one != 1 for _, _, one in members) else 1
+        return number, look.role, rated
+
+    def _exempt(self, rule: str, subject: Subject) -> int:
+        """Number of the schedule in which a rule is not looked at on a subject; -1: none."""
+        if not self._exemptions:
+            return -1
+        around = set(self.view.around(subject))
+        rows = tuple(
+            row
+            for row, alerts, ids, tags in self._exemptions
+            if (not alerts or rule in alerts)
+            and (not ids or not ids.isdisjoint(around))
+            and (not tags or tags <= subject.tags)
+        )
+        return self._schedules.exempting(rows, self.view.calendar(subject)) if rows else -1
 
     def _variant(
         self, parsed: Parsed, subject: Subject, settings: Settings, slots: dict[str, _Slot], calendar: str
@@ -299,6 +425,7 @@ class Binder:
                 self._schedules.names(calendar) if parsed.scheduled else {},
                 {name: slot.interval_ms for name, slot in slots.items() if slot.interval_ms},
                 frozenset(rule.roles) - frozenset(slots),
+                self.cell_ms,
             )
             raising = compile_expression(parsed.raising, scope)
             part = "clear"
@@ -311,9 +438,13 @@ class Binder:
             return None
         if raising is None:
             return None
-        self._programs.append((parsed, settings, raising, clearing))
         reads = frozenset(raising.reads) | frozenset(clearing.reads if clearing else ())
-        return _Variant(len(self._programs) - 1, reads)
+        looks = raising.looks
+        if clearing:
+            looks = tuple(dict.fromkeys((*raising.looks, *clearing.looks)))
+            clearing = dataclasses.replace(clearing, code=_renumbered(clearing, looks))
+        self._programs.append((parsed, settings, raising, clearing))
+        return _Variant(len(self._programs) - 1, reads, looks)
 
     def arrays(self) -> CompiledRules:
         """Everything that was bound, as arrays."""
@@ -337,10 +468,19 @@ class Binder:
         stale_ms = self.document.limits.get("stale_ms", LIMITS["stale_ms"])
         inst_slot = np.full((len(self._instances), ROLES_MAX), NO_SLOT, np.int32)
         for index, instance in enumerate(self._instances):
-            inst_slot[index, : len(instance[2])] = instance[2]
+            inst_slot[index, : len(instance.slots)] = instance.slots
+        steps = [rule.steps(settings.severity) for rule, settings in rules]
+        looks = [look for instance in self._instances for look in instance.looks]
+        inhibitors = [
+            sorted({self._named[name] for name in instance.inhibited_by if name in self._named})
+            for instance in self._instances
+        ]
+        windows = list(self._windows)
         return CompiledRules(
             names=tuple(rule.alert for rule, _ in rules),
-            severities=tuple(settings.severity for _, settings in rules),
+            severities=tuple(
+                (settings.severity, *(name for name, _ in ups)) for (_, settings), ups in zip(rules, steps, strict=True)
+            ),
             topics=tuple(self.topic for _ in rules),
             subjects=tuple(self._subjects),
             code=np.asarray(code, np.int64).reshape(-1, 2),
@@ -354,27 +494,79 @@ class Binder:
             slot_agg=np.asarray([_aggregate(slot.points) for slot in slots], np.int8),
             slot_start=_starts(len(slot.points) for slot in slots),
             slot_points=np.asarray([point.number for slot in slots for point in slot.points], np.int32),
-            inst_rule=np.asarray([instance[0] for instance in self._instances], np.int32),
-            inst_subject=np.asarray([instance[1] for instance in self._instances], np.int32),
+            inst_rule=np.asarray([instance.rule for instance in self._instances], np.int32),
+            inst_subject=np.asarray([instance.subject for instance in self._instances], np.int32),
             inst_slot=inst_slot,
-            inst_key=np.asarray([instance[3] for instance in self._instances], np.uint64),
-            waste_start=_starts(len(instance[4]) for instance in self._instances),
-            inst_waste=np.asarray([number for instance in self._instances for number in instance[4]], np.int32),
+            inst_key=np.asarray([instance.key for instance in self._instances], np.uint64),
+            waste_start=_starts(len(instance.wasted) for instance in self._instances),
+            inst_waste=np.asarray([number for instance in self._instances for number in instance.wasted], np.int32),
             bound_start=_starts(len(one) for one in bounds),
             bounds=np.asarray([at_ms for one in bounds for at_ms, _ in one], np.int64),
             bound_state=np.asarray([state for one in bounds for _, state in one], np.int8),
+            steps=np.asarray(
+                [(row, after_ms) for row, ups in enumerate(steps) for _, after_ms in ups], np.int64
+            ).reshape(-1, 2),
+            look_start=_starts(len(instance.looks) for instance in self._instances),
+            look_refs=np.asarray(looks, np.int64).reshape(-1, 4),
+            win_slot=np.asarray([slot for slot, _, _ in windows], np.int32),
+            win_args=np.asarray([values for _, values, _ in windows], np.int64).reshape(-1, len(WIN_COLUMNS)),
+            win_schedule=np.asarray([schedule for _, _, schedule in windows], np.int32),
+            win_key=np.asarray([self._window_key(window, slots) for window in windows], np.uint64),
+            group_start=_starts(len(members) for members in self._members),
+            group_members=np.asarray([member for members in self._members for member in members], np.int64).reshape(
+                -1, 3
+            ),
+            inhibit_start=_starts(len(found) for found in inhibitors),
+            inhibitors=np.asarray([one for found in inhibitors for one in found], np.int32),
+            inst_exempt=np.asarray([instance.exempt for instance in self._instances], np.int32),
         )
 
+    def _window_key(self, window: _Window, slots: Sequence[_Slot]) -> int:
+        """Stable name of a window: of its points and what it computes of them."""
+        slot, values, _ = window
+        words = [self.cell_ms, *values, *(point.number for point in slots[slot].points)]
+        return int.from_bytes(hashlib.sha256(" ".join(map(str, words)).encode()).digest()[:8], "big")
 
-def _slot(points: Sequence[Point]) -> _Slot:
+
+def _rated(slot: _Slot) -> int:
+    """Rated power of the points of a slot together; 0 where one of them is not rated."""
+    rated = [point.rated for point in slot.points]
+    return sum(rated) if all(rated) else 0
+
+
+def _renumbered(program: Program, looks: Sequence[Look]) -> tuple[tuple[int, int], ...]:
+    """Code of a program whose looks are among others."""
+    return tuple(
+        (op, looks.index(program.looks[argument]) if op in (Op.WINDOW, Op.SIBLINGS) else argument)
+        for op, argument in program.code
+    )
+
+
+def _exemptions(document: Document) -> list[tuple[int, frozenset[str], frozenset[str], frozenset[str]]]:
+    """(row, alerts, ids, tags) of every exemption; an empty set is all of them."""
+    table = document.table("exemptions")
+    columns = [table.get(name) or [None] * len(table.get("id", [])) for name in ("alerts", "subjects", "tags")]
+    return [
+        (row, *(frozenset(map(str, cell)) if isinstance(cell, list) else frozenset() for cell in cells))  # type: ignore[misc]
+        for row, cells in enumerate(zip(*columns, strict=True))
+    ]
+
+
+def _slot(points: Sequence[Point], anything: bool) -> _Slot:
+    """The slot of some points; of those that may be anything, only the age is looked at."""
     quantities = [point.quantity for point in points]
     broken = ""
-    if any(quantity is None for quantity in quantities):
+    if anything:
+        pass
+    elif any(quantity is None for quantity in quantities):
         broken = "a point has a unit that does not fit its kind"
     elif mixed(quantity for quantity in quantities if quantity):
         broken = f"its points {', '.join(point.id for point in points[:5])} have different units; give them one"
     intervals = [point.interval_ms for point in points]
-    return _Slot(tuple(points), quantities[0], max(intervals) if all(intervals) else 0, broken)
+    longest = max(intervals) if all(intervals) else 0
+    # The age of many points is that of the freshest: the shortest interval is what it is late by.
+    shortest = min(filter(None, intervals), default=0)
+    return _Slot(tuple(points), quantities[0], shortest if anything else longest, broken)
 
 
 def _aggregate(points: Sequence[Point]) -> int:

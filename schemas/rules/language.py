@@ -3,8 +3,10 @@
     expression := or ; or := and ("or" and)* ; and := not ("and" not)* ; not := "not" not | comparison
     comparison := sum (("<" | "<=" | ">" | ">=" | "==" | "!=") sum)?
     sum        := product (("+" | "-") product)* ; product := unary (("*" | "/") unary)* ; unary := "-" unary | primary
-    primary    := number unit? | "true" | "false" | role | "$" param | schedule(name) | workday() | age(role) |
-    interval(role) | "(" expression ")"
+    primary    := number unit? | "true" | "false" | role | "$" param | function "(" arguments ")" | "(" expression ")"
+    arguments  := (name | siblings: function(…))? ("," (number unit? | "$" param))*
+
+`FUNCTIONS` lists the functions and how many arguments each takes.
 
 `light > 50 W and people == 0`. A number and its unit may touch (`2h`); units are those of `schemas.units`, so `min` is
 a minute and `m` a metre. What a role or a schedule is, and whether dimensions fit, is for `compile` to say.
@@ -13,8 +15,9 @@ a minute and `m` a metre. What a role or a schedule is, and whether dimensions f
 import dataclasses
 import difflib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from schemas import units
@@ -28,8 +31,27 @@ DIGITS_MAX: Final = 18
 """More digits than an int64 holds cannot be meant."""
 
 KEYWORDS: Final = ("and", "or", "not", "true", "false")
-FUNCTIONS: Final = {"schedule": 1, "workday": 0, "age": 1, "interval": 1}
-"""Name → how many names it takes."""
+FUNCTIONS: Final[Mapping[str, tuple[str, int, int]]] = MappingProxyType(
+    {
+        "schedule": ("schedule(name)", 0, 0),
+        "workday": ("workday()", 0, 0),
+        "age": ("age(role)", 0, 0),
+        "interval": ("interval(role)", 0, 0),
+        "increase": ("increase(role, 1h)", 1, 1),
+        "avg_over": ("avg_over(role, 24h)", 1, 1),
+        "min_over": ("min_over(role, 24h) or min_over(role, 24h, 1h)", 1, 2),
+        "max_over": ("max_over(role, 24h) or max_over(role, 24h, 1h)", 1, 2),
+        "quantile": ("quantile(role, 90 %, 10)", 2, 2),
+        "night": ("night(role)", 0, 0),
+        "baseline": ("baseline(role) or baseline(role, 28)", 0, 1),
+        "siblings": ("siblings(role) or siblings(increase(role, 24h))", 0, 0),
+    }
+)
+"""Name → how it is written, and how many arguments may follow the first one, at least and at most."""
+
+NAMELESS: Final = ("workday",)
+LOOKS_BACK: Final = ("increase", "avg_over", "min_over", "max_over", "quantile", "night", "baseline")
+"""Functions over what a role was."""
 
 COMPARISONS: Final = ("<", "<=", ">", ">=", "==", "!=")
 
@@ -77,11 +99,17 @@ class Param:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Call:
-    """A function; `argument` is the name in the parentheses, empty where there is none."""
+    """A function.
+
+    `argument` is the first name in the parentheses, empty where there is none; `rest` what follows it; `inner` the call
+    that stands in the place of a name (siblings only), of which `argument` is the role then.
+    """
 
     place: Place
     function: str
     argument: str
+    rest: tuple["Node", ...] = ()
+    inner: "Call | None" = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -119,10 +147,10 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _UNIT = re.compile(r"[ \t]*([%％]|[^\W\d_]\w*|[°℃]\w*)(/[^\W\d_]\w*)?")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PARAM = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
-_SYMBOL = re.compile(r"<=|>=|==|!=|[<>+\-*/()]")
+_SYMBOL = re.compile(r"<=|>=|==|!=|[<>+\-*/(),]")
 _INSTEAD: Final = {
     "=": "==", "&": "and", "|": "or", "!": "not", "≥": ">=", "≤": "<=", "≠": "!=", "＞": ">", "＜": "<",
-    "（": "(", "）": ")", "×": "*", "÷": "/", "，": "and", ",": "and",
+    "（": "(", "）": ")", "×": "*", "÷": "/", "，": ",",
 }  # fmt: skip
 
 
@@ -227,6 +255,7 @@ class _Parser:
         rest = self.tokens[self.at]
         if rest.kind != "end":
             hint = suggest(rest.text, ("and", "or")) if rest.kind == "name" else ""
+            hint = "; did you mean 'and'?" if rest.text == "," else hint
             raise self.fail(f"{rest.text!r} is not expected here; an operator, or the end, is{hint}")
         return node
 
@@ -284,22 +313,39 @@ class _Parser:
             raise self.fail("this parenthesis is not closed", opening)
         return node
 
-    def call(self, name: _Token) -> Node:
+    def call(self, name: _Token) -> Call:
         if name.text not in FUNCTIONS:
             raise self.fail(f"unknown function {name.text!r}{suggest(name.text, FUNCTIONS)}", name)
         self.at += 1
-        argument = ""
-        if FUNCTIONS[name.text]:
+        written, least, most = FUNCTIONS[name.text]
+        argument, inner = "", None
+        if name.text not in NAMELESS:
             token = self.next()
             if token.kind != "name":
-                raise self.fail(f"{name.text}() needs a name in its parentheses", token)
+                raise self.fail(f"{name.text}() needs a name in its parentheses: {written}", token)
             argument = token.text
+            if name.text == "siblings" and self.tokens[self.at].text == "(":
+                inner = self.call(token)
+                if inner.function not in LOOKS_BACK:
+                    raise self.fail(f"siblings() takes a role or a function over its past: {written}", token)
+                argument = inner.argument
+        rest = []
+        while self.tokens[self.at].text == ",":
+            self.at += 1
+            rest.append(self.literal(written))
         token = self.next()
         if token.text != ")":
-            raise self.fail(
-                f"{name.text}() takes {'one name' if FUNCTIONS[name.text] else 'nothing'} in its parentheses", token
-            )
-        return Call(name.place, name.text, argument)
+            raise self.fail(f"{name.text}() is written {written}", token)
+        if not least <= len(rest) <= most:
+            raise self.fail(f"{name.text}() is written {written}", name)
+        return Call(name.place, name.text, argument, tuple(rest), inner)
+
+    def literal(self, written: str) -> Node:
+        token = self.next()
+        if token.kind not in ("number", "param"):
+            raise self.fail(f"a number or a $parameter is expected here: {written}", token)
+        self.at -= 1
+        return self.prefix()
 
 
 def parse(text: str) -> Node:
@@ -324,3 +370,6 @@ def walk(node: Node) -> Iterable[Node]:
     elif isinstance(node, Binary):
         yield from walk(node.left)
         yield from walk(node.right)
+    elif isinstance(node, Call):
+        for one in (*node.rest, *([node.inner] if node.inner else ())):
+            yield from walk(one)

@@ -1,5 +1,6 @@
 """Checking packs against a document: every fault with file and line, before anything is published."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 
@@ -9,7 +10,17 @@ from schemas.errors import ExpressionError, Fault
 from schemas.model.document import Document
 from schemas.roles import ROLES
 from schemas.rules.compile import Scope, compile_expression
-from schemas.rules.format import ANYTHING, Binding, Override, Pack, Rule, ValidationError, overrides_of, parse_pack
+from schemas.rules.format import (
+    ANYTHING,
+    SEVERITIES,
+    Binding,
+    Override,
+    Pack,
+    Rule,
+    ValidationError,
+    overrides_of,
+    parse_pack,
+)
 from schemas.rules.instances import Binder, Parsed, parse_rule
 from schemas.rules.language import Node, Number, Param, Truth, Unary, parse, suggest, walk
 from schemas.rules.program import ROLES_MAX
@@ -19,7 +30,6 @@ from schemas.rules.schedules import WORKDAY
 from schemas.rules.subjects import SiteView
 from schemas.topics import INPUTS
 
-SEVERITIES = ("info", "warning", "critical")
 _SAMPLE_INTERVAL_MS = 900_000
 
 
@@ -155,15 +165,25 @@ class _Checker:
                 )
         if rule.severity not in SEVERITIES:
             self.fail(("labels", "severity"), f"unknown severity {rule.severity!r}{suggest(rule.severity, SEVERITIES)}")
+        self.steps()
         for language in ("zh", "en"):
             if language not in rule.annotations:
                 self.fail(("annotations",), f"{language!r} is missing; both zh and en are shown to people")
         if rule.clock == "data":
             self.fail(("clock",), "rules follow the live clock; set the clock of points that upload late instead")
 
+    def steps(self) -> None:
+        """Severities that the rule steps up to."""
+        rule = self.rule
+        unknown = [name for name in rule.escalate if name not in SEVERITIES]
+        for name in unknown:
+            self.fail(("escalate", name), f"unknown severity {name!r}{suggest(name, SEVERITIES)}")
+        if not unknown and len(rule.steps(rule.severity)) < len(rule.escalate):
+            self.fail(("escalate",), "every later step must be a higher severity than the one before")
+
     def binding(self, name: str, binding: Binding) -> None:
         """The roles of points that a role of the rule may be."""
-        if binding.role == (ANYTHING,) and self.rule.each.sort == "point":
+        if binding.role == (ANYTHING,) and self.rule.each.sort in ("point", "gateway"):
             return
         if not binding.role:
             self.fail(("roles", name), "names no role")
@@ -218,11 +238,7 @@ class _Checker:
 
 def _sample(role: str) -> Quantity:
     quantity = of_role(ROLES[role])
-    return (
-        Quantity(quantity.dimension, Fraction(1, 10**9) * quantity.step, quantity.state)
-        if not quantity.state
-        else quantity
-    )
+    return quantity if quantity.state else dataclasses.replace(quantity, step=Fraction(1, 10**9) * quantity.step)
 
 
 def _countable(role: str) -> bool:

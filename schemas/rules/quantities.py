@@ -42,11 +42,15 @@ DURATION: Final = Dimension(((_TIME, 1),))
 
 @dataclasses.dataclass(frozen=True)
 class Quantity:
-    """What the internal integer of a value means: `step` base units of `dimension`; a state is a truth as well."""
+    """What the internal integer of a value means: `step` base units of `dimension`.
+
+    A state is a truth as well; a counter (register or delta) has an increase, and a rate over a span.
+    """
 
     dimension: Dimension
     step: Fraction
     state: bool = False
+    counter: bool = False
 
 
 def dimension(name: str) -> Dimension:
@@ -80,14 +84,29 @@ def of_point(kind: str, unit_name: str) -> Quantity:
     """
     unit = units.unit(unit_name)
     step = unit.ratio / units.scale(unit_name, kind) * _base(unit.dimension)
-    return Quantity(dimension(unit.dimension), step, state=kind == "state")
+    return Quantity(dimension(unit.dimension), step, state=kind == "state", counter=kind in ("register", "delta"))
 
 
 def of_role(role: Role) -> Quantity:
     """Quantity of a role before it is bound to points: its dimension in a step that stands for any."""
     return Quantity(
-        dimension(role.dimension), Fraction(1, 1000) * _base(role.dimension), state=role.kinds == ("state",)
+        dimension(role.dimension),
+        Fraction(1, 1000) * _base(role.dimension),
+        state=role.kinds == ("state",),
+        counter=set(role.kinds) <= {"register", "delta"},
     )
+
+
+def rate(counted: Quantity, over_ms: int) -> Quantity | None:
+    """Quantity of what a counter counts in a span, taken as a rate: Wh in an hour are W, mL in a minute are a flow.
+
+    None where the units know no rate of it (a number of trips).
+    """
+    for unit in units.UNITS.values():
+        if unit.integral_divisor and dimension(units.UNITS[unit.integral_unit].dimension) == counted.dimension:
+            per_ms = unit.integral_divisor * unit.ratio / units.GAUGE_SCALE
+            return Quantity(dimension(unit.dimension), counted.step * per_ms / over_ms)
+    return None
 
 
 def describe(what: Dimension) -> str:

@@ -26,6 +26,8 @@ DEPTH_MAX: Final = 20
 
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 BUILT_IN: Final = "builtin/"
+CASES: Final = ".cases.yaml"
+"""End of the name of the file that has the cases of a pack's rules, beside the pack."""
 Path_: TypeAlias = tuple[str | int, ...]
 
 
@@ -56,7 +58,9 @@ def built_in_packs() -> tuple[str, ...]:
     folder = resources.files("schemas").joinpath("rules/packs")
     return tuple(
         sorted(
-            BUILT_IN + entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")
+            BUILT_IN + entry.name.removesuffix(".yaml")
+            for entry in folder.iterdir()
+            if entry.name.endswith(".yaml") and not entry.name.endswith(CASES)
         )
     )
 
@@ -89,6 +93,18 @@ def read_built_in(name: str) -> tuple[dict[str, Json], Lines]:
         raise ModelError([Fault(name, 0, f"unknown pack{suggest(name, built_in_packs())}")])
     file = resources.files("schemas").joinpath(f"rules/packs/{name.removeprefix(BUILT_IN)}.yaml")
     return _read(file.read_bytes(), f"{name}.yaml", None, 0)
+
+
+def read_cases(name: str) -> str:
+    """The case file of a pack that comes with the product.
+
+    Raises:
+        ModelError: there is no such pack.
+    """
+    if name not in built_in_packs():
+        raise ModelError([Fault(name, 0, f"unknown pack{suggest(name, built_in_packs())}")])
+    file = resources.files("schemas").joinpath(f"rules/packs/{name.removeprefix(BUILT_IN)}{CASES}")
+    return file.read_text("utf-8")
 
 
 def _read(raw: bytes, file: str, folder: Path | None, level: int) -> tuple[dict[str, Json], Lines]:

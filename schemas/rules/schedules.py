@@ -24,6 +24,7 @@ WORKDAY: Final = "workday"
 KINDS: Final = ("workday", "holiday", "restday")
 ANY: Final = "any"
 DAY_MIN: Final = 1440
+WINDOW_DAYS_MAX: Final = 400
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -51,6 +52,10 @@ class Slot:
 
 
 BUILT_IN: Final = (Slot(WORKDAY, 0, DAY_MIN),)
+NIGHT: Final = "night"
+"""Name of the schedule of `night()` and `baseline()`."""
+NIGHTS: Final = (Slot(ANY, 120, 240),)
+"""02:00 to 04:00, the usual window of minimum night flow; a model that names a schedule `night` has its own."""
 
 
 def parse_clock(text: str) -> int:
@@ -155,6 +160,39 @@ class Bounds:
         """Names of all schedules."""
         return tuple(sorted(self._slots))
 
+    def exempting(self, rows: tuple[int, ...], calendar: str) -> int:
+        """Number of the schedule that holds while any of some rows of `exemptions` does, on a calendar."""
+        key = (f"\0{rows}", calendar)
+        if key not in self._index:
+            self._index[key] = len(self.found)
+            self.found.append(self._exempting(rows, calendar))
+        return self._index[key]
+
+    def _exempting(self, rows: tuple[int, ...], calendar: str) -> list[tuple[int, int]]:
+        table = self._document.table("exemptions")
+        days = self._document.calendars.get(calendar, {})
+        slots: list[Slot] = []
+        for row in rows:
+            name, day_kind, start, end, *dates = (
+                str(cells[row] or "") if (cells := table.get(column)) else ""
+                for column in ("schedule", "day_kind", "from", "to", "valid_from", "valid_to")
+            )
+            first, last = dates
+            if name:
+                slots += [
+                    dataclasses.replace(
+                        one,
+                        valid_from=max(one.valid_from, first),
+                        valid_to=min(filter(None, (one.valid_to, last)), default=""),
+                    )
+                    for one in self._slots.get(name, ())
+                ]
+            else:
+                slots.append(slot(day_kind or ANY, start or "00:00", end or "24:00", first, last))
+            if first and last and (day_kind or ANY) == ANY and not name:  # a window with dates needs no calendar
+                days = {**_days(first, last), **days}
+        return boundaries(slots, days, self._zone)
+
     def number(self, name: str, calendar: str) -> int:
         """Number of a schedule on a calendar."""
         key = (name, calendar)
@@ -203,7 +241,20 @@ def read_slots(document: Document) -> dict[str, tuple[Slot, ...]]:
             found.setdefault(str(name), []).append(slot(*(str(value or "") for value in values)))
         except ValueError as error:
             raise ModelError([Fault("schedules", 0, f"{name}: {error}")]) from error
-    return {WORKDAY: BUILT_IN, **{name: tuple(slots) for name, slots in found.items()}}
+    return {WORKDAY: BUILT_IN, NIGHT: NIGHTS, **{name: tuple(slots) for name, slots in found.items()}}
+
+
+def _within(one: Slot, first: str, last: str) -> Slot:
+    """A slot, only from a first day on and up to the one before a last day; empty: open."""
+    ends = [day for day in (one.valid_to, last) if day]
+    return dataclasses.replace(one, valid_from=max(one.valid_from, first), valid_to=min(ends, default=""))
+
+
+def _days(first: str, last: str) -> dict[str, str]:
+    """Days from `first` on to the one before `last`, of no particular kind; at most 400."""
+    begin, end = dt.date.fromisoformat(first), dt.date.fromisoformat(last)
+    count = min((end - begin).days, WINDOW_DAYS_MAX)
+    return {(begin + dt.timedelta(days=day)).isoformat(): ANY for day in range(count)}
 
 
 def state_at(bounds: Sequence[tuple[int, int]], at_ms: int) -> int:

@@ -3,6 +3,7 @@
 import dataclasses
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fractions import Fraction
 from typing import Final
 
 from schemas.codec import Json
@@ -11,11 +12,15 @@ from schemas.model.document import Document
 from schemas.rules.format import ANYTHING, Binding, Each
 from schemas.rules.quantities import Quantity, of_point
 from schemas.topics import METER_READINGS
+from schemas.units import rate_per_hour
 
 _PARENTS_MAX: Final = 64
 """`check` refuses cycles; this keeps a document that was never checked from looping for ever."""
 
-_TABLES: Final = {"space": "spaces", "equip": "equips", "station": "stations", "vehicle": "vehicles"}
+_TABLES: Final = {
+    "space": "spaces", "equip": "equips", "station": "stations", "vehicle": "vehicles", "building": "buildings",
+    "gateway": "gateways",
+}  # fmt: skip
 Row = Mapping[str, Json]
 
 
@@ -42,6 +47,10 @@ class Point:
     equip: str
     equip_kind: str
     topic: str
+    gateway: str = ""
+    flow_use: str = ""
+    rated: int = 0
+    """the most that it can use in an hour, or the largest value; 0: not known"""
 
 
 class SiteView:
@@ -56,12 +65,14 @@ class SiteView:
         self.site = document.site
         self._day = at.isoformat() if at else ""
         self._rows = {sort: self._table(document, table) for sort, table in _TABLES.items()}
-        self._buildings = self._table(document, "buildings")
+        self._nodes = _nodes(self._table(document, "balance").values())
         self._site_row = self._table(document, "sites").get(document.site, {})
         self._point_rows = self._table(document, "points")
         self._subjects: dict[str, list[Subject]] = {}
+        self._alike: dict[str, dict[tuple[frozenset[str], str], list[Subject]]] = {}
         self.points: dict[str, Point] = {}
         self._owned: dict[tuple[str, str, str], list[Point]] = {}
+        self._sent: dict[str, list[Point]] = {}
         for id_, row in self._point_rows.items():
             self._add_point(id_, row)
 
@@ -103,15 +114,38 @@ class SiteView:
             ]
             points = {point.number: point for owner in served for point in self._of(owner, binding, topic)}
             return ("serves", subject.id), [points[number] for number in sorted(points)]
+        if binding.reach in ("plus", "minus"):
+            points = {point.number: point for point in self._edges(subject, binding.reach, binding, topic)}
+            return (binding.reach, subject.id), [points[number] for number in sorted(points)]
         for owner in self._owners(subject, binding.reach):
             found = self._of(owner, binding, topic)
             if found:
                 return owner, found
         return (subject.sort, subject.id), []
 
+    def around(self, subject: Subject) -> list[str]:
+        """Ids of the subject and of what it belongs to: its gateway, equips, spaces and building, and the site."""
+        gateway = self.points[subject.id].gateway if subject.sort == "point" else ""
+        return [subject.id, gateway, *(id_ for _, id_ in self._parents(subject)), self.site]
+
+    def alike(self, subject: Subject) -> Iterator[Subject]:
+        """Subjects of the same sort and kinds in the same building, itself included, by id."""
+        if subject.sort not in self._alike:
+            found: dict[tuple[frozenset[str], str], list[Subject]] = {}
+            for other in self._all(subject.sort):
+                found.setdefault((other.kinds, self.place(other)), []).append(other)
+            self._alike[subject.sort] = found
+        yield from self._alike[subject.sort].get((subject.kinds, self.place(subject)), [])
+
+    def place(self, subject: Subject) -> str:
+        """The building of a subject, or the site: where its siblings are."""
+        last = next(iter(reversed(self.spaces_of(subject))), "")
+        return last or self.site
+
     def spaces_of(self, subject: Subject) -> list[str]:
         """The space of a subject and everything around it: spaces and the building, from the inside out."""
-        return [id_ for sort, id_ in ((subject.sort, subject.id), *self._parents(subject)) if sort == "space"]
+        own = "space" if subject.sort == "building" else subject.sort
+        return [id_ for sort, id_ in ((own, subject.id), *self._parents(subject)) if sort == "space"]
 
     def calendar(self, subject: Subject) -> str:
         """Id of the calendar of a subject: of its space, the nearest space around it, or the site; empty: none."""
@@ -123,6 +157,8 @@ class SiteView:
 
     def _all(self, sort: str) -> list[Subject]:
         """Everything of a sort, by id; made once."""
+        if sort == "node":
+            return [Subject(sort, id_, frozenset(), frozenset()) for id_ in sorted(self._nodes)]
         if sort not in self._subjects:
             rows = self._point_rows if sort == "point" else self._rows[sort]
             self._subjects[sort] = [
@@ -162,18 +198,29 @@ class SiteView:
             equip,
             _word(self._rows["equip"].get(equip, {}), "kind"),
             _word(row, "topic") or METER_READINGS,
+            _word(row, "gateway"),
+            _word(row, "flow_use") or "use",
+            _rated(row),
         )
         self.points[id_] = point
-        for sort, owner in (("equip", equip), ("station", station), ("vehicle", vehicle), ("space", space)):
+        owners = (("equip", equip), ("station", station), ("vehicle", vehicle), ("space", space))
+        if point.gateway:
+            self._sent.setdefault(point.gateway, []).append(point)
+        for sort, owner in owners:
             if owner:
                 self._owned.setdefault((sort, owner, point.role), []).append(point)
         if not (equip or station or vehicle or space):
             self._owned.setdefault(("site", self.site, point.role), []).append(point)
 
     def _of(self, owner: tuple[str, str], binding: Binding, topic: str) -> list[Point]:
+        if ANYTHING in binding.role:
+            points = self._sent.get(owner[1], []) if owner[0] == "gateway" else []
+            return [point for point in points if point.topic == topic and _narrow(binding, point)]
         for role in binding.role:
             points = self._owned.get((*owner, role), [])
-            plain = not (binding.sub_item or binding.equip or binding.not_equip)
+            plain = not (
+                binding.sub_item or binding.equip or binding.not_equip or binding.flow_use or binding.not_flow_use
+            )
             found = [point for point in points if point.topic == topic and (plain or _narrow(binding, point))]
             if found:
                 return found if len(found) == 1 else sorted(found, key=lambda point: point.number)
@@ -185,15 +232,26 @@ class SiteView:
 
     def _owners(self, subject: Subject, reach: str) -> Iterator[tuple[str, str]]:
         if reach == "self":
-            yield subject.sort, subject.id
+            yield "space" if subject.sort == "building" else subject.sort, subject.id
         elif reach == "parent":
             yield from self._parents(subject)
             yield "site", self.site
         else:
             yield "site", self.site
 
+    def _edges(self, node: Subject, reach: str, binding: Binding, topic: str) -> Iterator[Point]:
+        """Points that a node of the balance adds or takes away; none of a node that takes parts of points."""
+        for id_, sign, share in self._nodes[node.id]:
+            if share not in ("", "1"):
+                return
+            point = self.points.get(id_)
+            if point and point.topic == topic and (sign > 0) == (reach == "plus") and point.role in binding.role:
+                yield point
+
     def _parents(self, subject: Subject) -> Iterator[tuple[str, str]]:
         """What is around a subject, nearest first, without the site."""
+        if subject.sort in ("building", "gateway", "node"):
+            return
         if subject.sort in ("space", "equip"):
             yield from self._climb(subject.sort, subject.id)
             return
@@ -233,11 +291,14 @@ class SiteView:
     def _kinds(self, sort: str, row: Row) -> frozenset[str]:
         if sort == "station":
             return frozenset(_listed(row, "class"))
-        return frozenset({_word(row, {"point": "role", "vehicle": "energy"}.get(sort, "kind"))} - {""})
+        column = {"point": "role", "vehicle": "energy", "building": "class"}.get(sort, "kind")
+        return frozenset({_word(row, column)} - {""})
 
     def _tags(self, sort: str, id_: str, row: Row) -> frozenset[str]:
         if sort == "vehicle":
             return frozenset({_word(row, "special_purpose")} - {""})
+        if sort in ("building", "gateway"):
+            return frozenset()
         if sort == "space":
             return frozenset(_listed(row, "tags"))
         space = _word(row, "space") or next(
@@ -251,7 +312,25 @@ def _narrow(binding: Binding, point: Point) -> bool:
         (not binding.sub_item or point.sub_item in binding.sub_item)
         and (not binding.equip or point.equip_kind in binding.equip)
         and point.equip_kind not in binding.not_equip
+        and (not binding.flow_use or point.flow_use in binding.flow_use)
+        and point.flow_use not in binding.not_flow_use
     )
+
+
+def _nodes(rows: Iterable[Row]) -> dict[str, list[tuple[str, int, str]]]:
+    """Node of the balance → (point, sign, share) of its edges."""
+    found: dict[str, list[tuple[str, int, str]]] = {}
+    for row in rows:
+        edge = (_word(row, "point"), -1 if row.get("sign") in (-1, "-1", "-") else 1, _word(row, "share"))
+        found.setdefault(_word(row, "node"), []).append(edge)
+    return found
+
+
+def _rated(row: Row) -> int:
+    try:
+        return rate_per_hour(Fraction(_word(row, "rated") or 0), _word(row, "unit") or "1", _word(row, "kind"))
+    except (UnitError, ValueError):
+        return 0
 
 
 def _word(row: Row, column: str) -> str:

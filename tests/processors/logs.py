@@ -59,6 +59,12 @@ RULES = pack(
     for: 0s
     stale_after: 3m
     wastes: [flow]""",
+    """Usage
+    each: {space: [office]}
+    roles: {load: energy, light: light_power}
+    expr: increase(load, 30 min) > 100 Wh or min_over(light, 30 min) > 10 W
+    for: 5m
+    escalate: {critical: 20m}""",
 )
 RECENT = pack(
     """Recent

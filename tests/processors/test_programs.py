@@ -93,9 +93,8 @@ def kernel_says(
     lists = np.concatenate([LAYOUT.arrays.lists, np.array(moved, np.int64).reshape(-1, 2)])
     roles = int(LAYOUT.arrays.rules[0]["roles"])
     context = np.zeros(CONTEXT, np.int64)
-    return int(
-        run(start, start + len(program), roles, clock, lists, LAYOUT.arrays.meta, points, state.scalars, context)
-    )
+    last, meta = start + len(program), LAYOUT.arrays.meta
+    return int(run(start, last, roles, clock, lists, meta, points, state.scalars, context, 0, state.windows))
 
 
 def reference_says(program: list[tuple[int, int]], facts: list[tuple[int, int, bool]], clock: int, resumed: int) -> int:

@@ -10,7 +10,7 @@ import pytest
 
 from processors import snapshot
 from processors.advance import Processor
-from processors.state import ENGINE, FACT, INSTANCE, PART, POINT, SCALARS, SEEN, SENSE, TIMERS
+from processors.state import ENGINE, FACT, INSTANCE, PART, POINT, SCALARS, SEEN, SENSE, TIMERS, TRACK, WINDOW
 from schemas import topics
 from schemas.errors import ContractError
 from tests.processors.logs import DOCUMENTS, eventful
@@ -69,6 +69,9 @@ def edited(raw: bytes, **changes: Any) -> bytes:
     return struct.pack("<I", len(text)) + text + raw[4 + size :]
 
 
+ARRAYS = ("scalars", "points", "instances", "parts", "queue", "facts", "seen", "senses", "tracks", "windows", "cells")
+
+
 def arrays(raw: bytes) -> tuple[bytes, dict[str, Any]]:
     """(what is before the arrays, the arrays as copies by name)."""
     (size,) = struct.unpack_from("<I", raw)
@@ -83,6 +86,9 @@ def arrays(raw: bytes) -> tuple[bytes, dict[str, Any]]:
         ("facts", FACT),
         ("seen", SEEN),
         ("senses", SENSE),
+        ("tracks", TRACK),
+        ("windows", WINDOW),
+        ("cells", np.dtype((np.dtype("<i8"), (2,)))),
     )
     for (name, kind), length in zip(kinds, lengths, strict=True):
         found[name] = np.frombuffer(raw, kind, length, at).copy()
@@ -97,9 +103,9 @@ HEADERS: dict[str, dict[str, Any]] = {
     "a hash that is none": {"sites": {"s1": [1, "zz"]}},
     "no sites": {"sites": {}},
     "lengths that are too few": {"lengths": [8]},
-    "lengths that are negative": {"lengths": [-1] * 7},
-    "lengths that are huge": {"lengths": [1 << 60] * 7},
-    "lengths that are texts": {"lengths": ["8"] * 7},
+    "lengths that are negative": {"lengths": [-1] * 11},
+    "lengths that are huge": {"lengths": [1 << 60] * 11},
+    "lengths that are texts": {"lengths": ["8"] * 11},
     "lengths that are nothing": {"lengths": None},
     "chains that are none": {"chains": {}},
     "chains that are lists": {"chains": []},
@@ -185,7 +191,20 @@ def _fewer_points(found: dict[str, Any]) -> None:
     found["points"] = found["points"][:-1]
 
 
+def _wrong_level(found: dict[str, Any]) -> None:
+    found["instances"]["level"][0] = 9
+
+
+def _longer_ring(found: dict[str, Any]) -> None:
+    found["cells"] = np.zeros((len(found["cells"]) + 1, 2), np.int64)
+
+
+def _far_cell(found: dict[str, Any]) -> None:
+    found["tracks"]["cell"][0] = 1 << 60
+
+
 SPOILERS = (
+    _wrong_level, _longer_ring, _far_cell,
     _queue_twice, _lost_from_queue, _longer_queue, _wrong_place, _wrong_member, _wrong_phase, _wrong_part, _endless_interval, _far_interval,
     _fewer_points,
 )  # fmt: skip
@@ -197,7 +216,7 @@ def test_spoilt_arrays(raw: bytes, spoil: Any) -> None:
     head, found = arrays(raw)
     assert int(found["scalars"][TIMERS]) > 1
     spoil(found)
-    lengths = [len(found[name]) for name in ("scalars", "points", "instances", "parts", "queue")]
+    lengths = [len(found[name]) for name in ARRAYS]
     body = b"".join(array.tobytes() for array in found.values())
     with pytest.raises(ContractError):
         load(edited(head + body, lengths=lengths))

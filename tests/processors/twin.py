@@ -54,11 +54,10 @@ class Twin(Processor):
     def _as_rows(self) -> Iterator[None]:
         layout, state = self.layout, self.state
         rows: Any = _Rows
-        arrays = layout.arrays._replace(
-            meta=rows(layout.arrays.meta), rules=rows(layout.arrays.rules), senses=rows(layout.arrays.senses)
-        )
+        named = ("meta", "rules", "senses", "track_infos", "window_infos")
+        arrays = layout.arrays._replace(**{name: rows(getattr(layout.arrays, name)) for name in named})
         self.layout = dataclasses.replace(layout, arrays=arrays)
-        names = ("points", "instances", "parts", "facts", "senses")
+        names = ("points", "instances", "parts", "facts", "senses", "tracks", "windows")
         self.state = state._replace(**{name: rows(getattr(state, name)) for name in names})
         try:
             yield

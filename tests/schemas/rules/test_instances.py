@@ -169,7 +169,7 @@ def test_an_override_may_change_time_and_severity(tmp_path: Path) -> None:
     rows = rules.inst_rule.tolist()
     assert [int(rules.for_ms[row]) for row in rows] == [1_200_000, 3_600_000]
     assert [int(rules.keep_ms[row]) for row in rows] == [120_000, 0]
-    assert [rules.severities[row] for row in rows] == ["warning", "critical"]
+    assert [rules.severities[row] for row in rows] == [("warning",), ("critical",)]
 
 
 def test_parents_sites_and_served_spaces_lend_their_points(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from schemas.rules.evaluate import NEVER as NO_AGE
 from schemas.rules.evaluate import evaluate as run_program
 from schemas.rules.program import FALSE, TRUE, UNKNOWN, Agg, CompiledRules, Op
+from tests.support.oracle.looks import Window, median
 from tests.support.oracle.points import History
 
 Row = dict[str, Any]
@@ -20,7 +21,7 @@ class Rule:
 
     name: str
     subject: str
-    severity: str
+    severities: list[str]
     raising: Code
     clearing: Code
     for_ms: int
@@ -30,11 +31,17 @@ class Rule:
     ages: list[tuple[int, int]]
     schedules: dict[int, list[tuple[int, int]]]
     wastes: list[int]
+    steps: list[int]
+    looks: list[tuple[int, int, int, int]]
+    groups: list[list[tuple[list[int], int, int, int]]]
+    inhibitors: list[int]
+    exempt: list[tuple[int, int]]
 
 
 def rules_of(compiled: CompiledRules) -> list[Rule]:
     """Every instance of a site, in order."""
     found = []
+    groups = _groups(compiled)
     for index, row in enumerate(compiled.inst_rule.tolist()):
         slots: list[tuple[int, list[int]] | None] = []
         for slot in compiled.inst_slot[index].tolist():
@@ -56,7 +63,7 @@ def rules_of(compiled: CompiledRules) -> list[Rule]:
             Rule(
                 compiled.names[row],
                 compiled.subjects[int(compiled.inst_subject[index])],
-                compiled.severities[row],
+                list(compiled.severities[row]),
                 *codes,
                 int(compiled.for_ms[row]),
                 int(compiled.keep_ms[row]),
@@ -65,8 +72,37 @@ def rules_of(compiled: CompiledRules) -> list[Rule]:
                 ages,
                 schedules,
                 wasted,
+                [ms for rule, ms in compiled.steps.tolist() if rule == row],
+                [
+                    tuple(one)
+                    for one in compiled.look_refs[compiled.look_start[index] : compiled.look_start[index + 1]].tolist()
+                ],
+                groups,
+                compiled.inhibitors[compiled.inhibit_start[index] : compiled.inhibit_start[index + 1]].tolist(),
+                _bounds(compiled, int(compiled.inst_exempt[index])),
             )
         )
+    return found
+
+
+def _bounds(compiled: CompiledRules, schedule: int) -> list[tuple[int, int]]:
+    if schedule < 0:
+        return []
+    low, high = compiled.bound_start[schedule], compiled.bound_start[schedule + 1]
+    return list(zip(compiled.bounds[low:high].tolist(), compiled.bound_state[low:high].tolist(), strict=True))
+
+
+def _groups(compiled: CompiledRules) -> list[list[tuple[list[int], int, int, int]]]:
+    """(points, aggregation, window, rated) of the members of every group."""
+    found = []
+    for group in range(len(compiled.group_start) - 1):
+        members = []
+        for slot, window, rated in compiled.group_members[
+            compiled.group_start[group] : compiled.group_start[group + 1]
+        ].tolist():
+            points = compiled.slot_points[compiled.slot_start[slot] : compiled.slot_start[slot + 1]].tolist()
+            members.append((points, int(compiled.slot_agg[slot]), window, rated))
+        found.append(members)
     return found
 
 
@@ -76,11 +112,22 @@ class Instance:
     Args:
         rule: the rule.
         points: by number, of its site.
-        emit: is given alert rows (episode, state, valid_at, started_at).
+        emit: is given alert rows (episode, state, severity, valid_at, started_at).
+        windows: of the site.
+        others: instances of the site.
     """
 
-    def __init__(self, rule: Rule, points: dict[int, History], emit: Callable[[Row], None]) -> None:
+    def __init__(
+        self,
+        rule: Rule,
+        points: dict[int, History],
+        emit: Callable[[Row], None],
+        windows: list[Window],
+        others: list["Instance"],
+    ) -> None:
         self.rule, self.points, self.emit = rule, points, emit
+        self.windows, self.others = windows, others
+        self.level = 0
         self.phase = IDLE
         self.episode = 0
         self.true_since = 0
@@ -91,6 +138,7 @@ class Instance:
 
     def follow(self, before: "Instance") -> None:
         """Takes over the state of the instance of the same name under the document before."""
+        self.level = min(before.level, len(self.rule.steps))
         for name in ("phase", "episode", "true_since", "false_since", "unknown_since", "started"):
             setattr(self, name, getattr(before, name))
 
@@ -104,6 +152,7 @@ class Instance:
     def loaded(self) -> list[History]:
         """Points whose value a program reads."""
         roles = {argument for op, argument in self.rule.raising + self.rule.clearing if op == Op.LOAD}
+        roles |= {role for _, _, role, _ in self.rule.looks}
         slots = [self.rule.slots[role] for role in roles]
         return [self.points[number] for slot in slots if slot for number in slot[1]]
 
@@ -127,15 +176,49 @@ class Instance:
     def value(self, role: int, clock: int) -> tuple[int, bool]:
         """(value, known) of a role."""
         slot = self.rule.slots[role]
-        if slot is None:
-            return 0, False
+        return (0, False) if slot is None else self._together(slot[1], slot[0], clock)
+
+    def _together(self, numbers: list[int], aggregate: int, clock: int) -> tuple[int, bool]:
         values = []
-        for number in slot[1]:
-            fact, meta = self.points[number].fact, self.points[number].meta
-            if fact.time is None or not fact.good or clock - fact.time > meta.max_age_ms:
+        for number in numbers:
+            fact = self.points[number].fact
+            if not self._young([number], clock) or not fact.good:
                 return 0, False
             values.append(fact.value)
-        return (max(values) if slot[0] == Agg.MAX else sum(values)), True
+        return (max(values) if aggregate == Agg.MAX else sum(values)), True
+
+    def _young(self, numbers: list[int], clock: int) -> bool:
+        facts = [(self.points[number].fact, self.points[number].meta) for number in numbers]
+        return all(fact.time is not None and clock - fact.time <= meta.max_age_ms for fact, meta in facts)
+
+    def look_at(self, sort: int, index: int, role: int, rated: int, clock: int) -> tuple[int, bool]:
+        """(value, known) of what looks back, or at siblings."""
+        slot = self.rule.slots[role]
+        assert slot is not None
+        if sort == 0:
+            value, known = self.windows[index].value
+            return (value, True) if known and self._young(slot[1], clock) else (0, False)
+        found = []
+        for numbers, aggregate, window, their in self.rule.groups[index]:
+            if numbers == slot[1]:
+                continue
+            value, known = self._together(numbers, aggregate, clock)
+            if window >= 0:
+                value, known = self.windows[window].value
+                known = known and self._young(numbers, clock)
+            if known and their > 0:
+                found.append(value * rated // their)
+        return (median(found), True) if len(found) >= 2 else (0, False)
+
+    @property
+    def inhibited(self) -> bool:
+        """Whether an alert that explains this one is pending or firing."""
+        return any(self.others[other].phase != IDLE for other in self.rule.inhibitors)
+
+    def exempt(self, clock: int) -> bool:
+        """Whether an exemption holds."""
+        past = [state for time, state in self.rule.exempt if time <= clock]
+        return bool(past) and past[-1] == TRUE
 
     def result(self, code: Code, clock: int, resumed: int) -> int:
         """TRUE, FALSE or UNKNOWN."""
@@ -149,7 +232,8 @@ class Instance:
         for number, bounds in self.rule.schedules.items():
             past = [state for time, state in bounds if time <= clock]
             schedules[number] = past[-1] if past else UNKNOWN
-        value, known = run_program(code, [v for v, _ in values], [k for _, k in values], ages, schedules)
+        looks = [self.look_at(*look, clock) for look in self.rule.looks]
+        value, known = run_program(code, [v for v, _ in values], [k for _, k in values], ages, schedules, looks)
         return (TRUE if value else FALSE) if known else UNKNOWN
 
     # -- its life -----------------------------------------------------------------------------------------------------
@@ -160,12 +244,19 @@ class Instance:
             assert self.phase == IDLE
             return
         result = self.result(self.rule.raising, clock, resumed)
+        held = False
+        if self.exempt(clock):
+            result = FALSE
+        elif result == TRUE and self.phase != FIRING and self.inhibited:
+            held, result = True, UNKNOWN
         if self.phase != IDLE or result == TRUE:
             if result != UNKNOWN:
                 self._deadlines(min(at, clock))
             if self.phase == FIRING:
                 cleared = result
-                if self.rule.clearing:
+                if self.exempt(clock):
+                    cleared = TRUE
+                elif self.rule.clearing:
                     cleared = self.result(self.rule.clearing, clock, resumed)
                 elif result != UNKNOWN:
                     cleared = TRUE if result == FALSE else FALSE
@@ -174,7 +265,7 @@ class Instance:
                 self._wait(result, at)
             self._deadlines(clock)
         if not self.by_data:
-            due = min(self._dues(clock, resumed), default=None)
+            due = min(self._dues(clock, resumed) + ([clock + 60_000] if held else []), default=None)
             if due is not None and (self.due is None or due < self.due):
                 self.due = due
 
@@ -184,9 +275,16 @@ class Instance:
             self.episode += 1
             self.started = self.true_since
             self.false_since = None
+            self.level = 0
             self._emit("firing", self.true_since + self.rule.for_ms)
         if self.phase != FIRING:
             return
+        while self.false_since is None and self.unknown_since is None and self.level < len(self.rule.steps):
+            at = self.started + max(self.rule.steps[self.level], self.rule.for_ms)
+            if at > upto:
+                break
+            self.level += 1
+            self._emit("firing", at)
         if self.false_since is not None:
             if self.false_since + self.rule.keep_ms <= upto:
                 self._end("resolved", self.false_since)
@@ -198,7 +296,16 @@ class Instance:
         self.phase, self.false_since, self.unknown_since = IDLE, None, None
 
     def _emit(self, state: str, valid_at: int) -> None:
-        self.emit({"episode": self.episode, "state": state, "valid_at": valid_at, "started_at": self.started})
+        severity = self.rule.severities[min(self.level, len(self.rule.severities) - 1)]
+        self.emit(
+            {
+                "severity": severity,
+                "episode": self.episode,
+                "state": state,
+                "valid_at": valid_at,
+                "started_at": self.started,
+            }
+        )
 
     def _wait(self, result: int, at: int) -> None:
         if result == UNKNOWN:
@@ -234,6 +341,8 @@ class Instance:
             found.append(self.false_since + self.rule.keep_ms)
         elif self.phase == FIRING and self.unknown_since is not None:
             found.append(self.unknown_since + self.rule.stale_ms)
+        elif self.phase == FIRING and self.level < len(self.rule.steps):
+            found.append(self.started + max(self.rule.steps[self.level], self.rule.for_ms))
         if self.phase != IDLE and self.unknown_since is None:
             expiries = [p.fact.time + p.meta.max_age_ms + 1 for p in self.loaded() if p.fact.time is not None]
             found += [expiry for expiry in expiries if expiry > clock]
@@ -242,6 +351,8 @@ class Instance:
             if latest is not None:
                 turn = max(latest, resumed) + threshold
                 found += [turn] if turn > clock else [turn + 1] if turn == clock else []
-        for bounds in self.rule.schedules.values():
+        if any(sort == 1 for sort, *_ in self.rule.looks):
+            found.append((clock // 900_000 + 1) * 900_000)
+        for bounds in (*self.rule.schedules.values(), self.rule.exempt):
             found += [min(time for time, _ in bounds if time > clock)] if any(t > clock for t, _ in bounds) else []
         return found

@@ -11,8 +11,10 @@ from schemas.errors import DecodeError, SignatureError
 from schemas.model.document import LIMITS, Document
 from schemas.model.points import point_columns
 from schemas.rules.instances import compile_rules
+from schemas.rules.program import CompiledRules
 from tests.support.oracle import batches, events
 from tests.support.oracle.alerts import FIRING, IDLE, Instance, rules_of
+from tests.support.oracle.looks import Track, windows_of
 from tests.support.oracle.points import Fact, History, Meta, Told
 
 Row = dict[str, Any]
@@ -67,10 +69,11 @@ class Site:
         self.gateways = {meta.meta.gateway for meta in self.points.values()}
         self.gateways |= {str(name or "") for name in document.table("points").get("gateway", [])}
         self.instances: list[Instance] = []
-        for rule in rules_of(compile_rules(document, oracle.topic)):
-            self.instances.append(
-                Instance(rule, self.points, self._emitter(oracle, rule.name, rule.subject, rule.severity))
-            )
+        compiled = compile_rules(document, oracle.topic)
+        self._look_back(compiled, before)
+        for rule in rules_of(compiled):
+            emit = self._emitter(oracle, rule.name, rule.subject)
+            self.instances.append(Instance(rule, self.points, emit, self.windows, self.instances))
         if before:
             self._follow(oracle, before)
         self.readers: dict[int, list[Instance]] = {}
@@ -78,9 +81,57 @@ class Site:
             for number in {number for slot in instance.rule.slots if slot for number in slot[1]}:
                 self.readers.setdefault(number, []).append(instance)
 
-    def _emitter(self, oracle: "Oracle", rule: str, subject: str, severity: str) -> Callable[[Row], None]:
+    def _look_back(self, compiled: CompiledRules, before: "Site | None") -> None:
+        """Tracks and windows; those that were there under the document before go on."""
+        cell_ms = 900_000 if 900 % self.document.interval_s == 0 else self.document.interval_s * 1000
+        self.windows = windows_of(compiled, cell_ms)
+        self.tracks: dict[tuple[int, int], Track] = {}
+        for window in self.windows:
+            for number in window.members:
+                meta = self.points[number].meta
+                events = meta.kind in ("register", "delta") and meta.interval_ms == 0
+                fresh = Track(window.measure, cell_ms, meta.kind, events)
+                track = self.tracks.setdefault((number, window.measure), fresh)
+                track.length = max(track.length, window.needed)
+        for key, track in self.tracks.items():
+            old = before.tracks.get(key) if before else None
+            if old is not None and (old.cell_ms, old.kind) == (track.cell_ms, track.kind):
+                length = min(old.length, track.length)
+                if old.newest is not None and old.fresh is not None:
+                    old.fresh = max(old.fresh, old.newest + 1 - length)
+                old.length = track.length
+                self.tracks[key] = old
+        for window in self.windows:
+            for old_window in before.windows if before else ():
+                if window.name == old_window.name:
+                    for name in ("done", "value", "night", "nights", "workdays"):
+                        setattr(window, name, getattr(old_window, name))
+
+    def feed(self, number: int, before: int | None, time: int, rows: list[tuple[str, Row]]) -> bool:
+        """Gives the rows that a reading of a point made to what looks back at it; whether any of it says another thing."""
+        meta = self.points[number].meta
+        whole = before is not None and time - before <= meta.max_age_ms
+        until = time if whole else (before + meta.max_age_ms if before is not None else None)
+        for (owner, _), track in self.tracks.items():
+            if owner != number:
+                continue
+            for stream, row in rows:
+                if stream == "ledger":
+                    track.counted(row)
+                else:
+                    covered = track.since is not None and track.since <= row["from_ms"]
+                    track.gauged(row, covered and until is not None and row["to_ms"] <= until)
+            if meta.kind in ("gauge", "state") and (not whole or track.since is None):
+                track.since = time
+        said = [window.value for window in self.windows]
+        for window in self.windows:
+            if number in window.members:
+                window.update(self.tracks)
+        return said != [window.value for window in self.windows]
+
+    def _emitter(self, oracle: "Oracle", rule: str, subject: str) -> Callable[[Row], None]:
         def emit(row: Row) -> None:
-            names = {"config_version": self.version, "rule": rule, "subject": subject, "severity": severity}
+            names = {"config_version": self.version, "rule": rule, "subject": subject}
             oracle.emit("alerts", self.document.site, **names, **row)
 
         return emit
@@ -94,7 +145,8 @@ class Site:
         for old in olds.values():
             if old.phase == FIRING:
                 at = max(oracle.clock or 0, old.started)
-                old.emit({"episode": old.episode, "state": "stale", "valid_at": at, "started_at": old.started})
+                row = {"episode": old.episode, "state": "stale", "valid_at": at, "started_at": old.started}
+                old.emit({"severity": old.rule.severities[old.level], **row})
 
 
 class Oracle:
@@ -115,6 +167,7 @@ class Oracle:
         self.counts = dict.fromkeys(COUNTERS, 0)
         self.told: dict[tuple[str, str], tuple[int, bytes]] = {}
         self._message: tuple[int, int, bytes] = (0, 0, b"")
+        self._moved = False
 
     def emit(self, stream: str, site: str, **row: Any) -> None:
         """Adds a row, made by the current message."""
@@ -366,9 +419,13 @@ class Oracle:
             self.counts["out_of_range"] += 1
             self._verdict(meta, time, value, "out_of_range")
             return ""
+        before = point.times[-1] if point.times else None
+        first = {stream: len(self.rows[stream]) for stream in ("ledger", "gauges")}
         accepted = self._apply(site, point, time, value, quality, span_ms)
         self.counts["applied" if accepted else "set_aside"] += 1
         if mode == "live":
+            rows = [(stream, row) for stream, start in first.items() for row in self.rows[stream][start:]]
+            self._moved = site.feed(number, before, time, rows)
             self._fact(site, point, time, value, quality, accepted)
         return ""
 
@@ -403,15 +460,20 @@ class Oracle:
 
     def _fact(self, site: Site, point: History, time: int, value: int, quality: int, accepted: bool) -> None:
         before: Fact = point.fact
+        assert self.clock is not None
+        aged = before.time is None or max(time, self.clock) - before.time > point.meta.max_age_ms
+        changed = aged or (before.value, before.good) != (value, quality == 0)
         if not accepted:
             point.fact = Fact(time, before.value, before.good, before.since)
         else:
             expired = before.time is None or time - before.time > point.meta.max_age_ms
             since = time if expired or value != before.value else before.since
             point.fact = Fact(time, value, quality == 0, since)
-        assert self.clock is not None
         for instance in site.readers.get(point.meta.number, []):
-            if not accepted and instance.phase == IDLE and before.time is not None:
+            if not accepted and instance.phase == IDLE and before.time is not None and not self._moved:
+                continue
+            # Whether an alert that inhibits it has ended shows when it looks again, which an idle one does for a value.
+            if instance.rule.inhibitors and instance.phase == IDLE and not changed and before.time is not None:
                 continue
             instance.look(time, instance.own_clock(self.clock), self.resumed)
 
