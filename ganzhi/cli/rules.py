@@ -3,6 +3,7 @@
 import typer
 
 from ganzhi.cli.backtest import backtest
+from ganzhi.cli.rules_cost import cost
 from ganzhi.cli.rules_test import test
 
 app = typer.Typer()
@@ -17,3 +18,4 @@ def rules() -> None:
 
 group.command("backtest")(backtest)
 group.command("test")(test)
+group.command("cost")(cost)

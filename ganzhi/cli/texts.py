@@ -31,6 +31,8 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "expected": ("应为", "expected"),
     "got": ("实为", "found"),
     "of": ("/", "of"),
+    "past_total": ("回看数据共", "what rules look back at, shared once"),
+    "smallest_leak": ("可见最小漏水量", "smallest leak that shows"),
     "cases_pass": ("个用例通过", "cases pass"),
     "severity": ("级别", "severity"),
     "rule": ("规则", "rule"),

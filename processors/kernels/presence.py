@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from processors.kernels.alerts import evaluate, own_clock
 from processors.kernels.gauges import gauge_step
 from processors.kernels.jit import kernel
-from processors.kernels.programs import Records, schedule_place
+from processors.kernels.programs import Records
 from processors.kernels.rows import Longs
+from processors.kernels.windows import schedule_place
 from processors.layout import LOOKS_ALWAYS, LOOKS_AT_VALUE
 from processors.state import IDLE, NEVER, SITE, SenseMeta, SenseRow
 from schemas.model.presence import CO2, DOOR, MOTION, NAT, ONE, PLUG, WIFI, parameters
