@@ -7,7 +7,7 @@ ARGS ?=
 LOCK_FLAGS := -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links --no-emit-build-options
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types bench fault lock clean
+.PHONY: help demo test browser lint types bench fault lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -28,8 +28,16 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 demo: $(VENV)/.runtime  ## the main job on the embedded stack, e.g. make demo ARGS="--for 90s --json"
 	@$(BIN)/ganzhi demo $(ARGS)
 
-test: $(VENV)/.dev lint types  ## linters, types and every test, on the real Kafka and the real ClickHouse engine
+test: $(VENV)/.dev lint types browser  ## linters, types and every test, on the real Kafka and the real ClickHouse engine
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+# The console's tests drive the Chromium of the system. It is installed where that is allowed; else the tests say what is missing, and skip.
+browser:  ## Chromium for the console's tests, where it can be installed
+	@command -v chromium chromium-browser google-chrome >/dev/null || \
+	{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo "installing Chromium for the console's tests (once)" && \
+	  { apt-get install -qq -y --no-install-recommends chromium fonts-noto-cjk >/dev/null 2>&1 || \
+	    { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium fonts-noto-cjk; } >/dev/null 2>&1; }; } || \
+	echo "no Chromium: the console's browser tests will be skipped; install one, for example: apt-get install chromium fonts-noto-cjk"
 
 lint: $(VENV)/.dev  ## ruff: style and docstrings
 	@$(BIN)/ruff check .

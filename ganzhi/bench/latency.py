@@ -18,6 +18,7 @@ from ganzhi.bench.live import BATCH
 from ganzhi.bench.message_end import MessageWatch, with_route
 from ganzhi.bench.rig import PARTITIONS, Rig
 from ganzhi.bench.rooms import ROOM_POINTS, Rooms
+from ganzhi.bench.screen_end import ScreenWatch
 from schemas import codec
 from schemas.encode import encode_batch
 from schemas.errors import ConfigurationError
@@ -29,7 +30,7 @@ RATE: Final = 100_000
 SECONDS: Final = 60.0
 WARM_S: Final = 5.0
 GATEWAYS: Final = 5
-PROMISES: Final = {"message": [Promise("p99_ms", "most", 1000)]}
+PROMISES: Final = {end: [Promise("p99_ms", "most", 1000)] for end in ("message", "screen")}
 """Of ends that are further away than the topic."""
 EVENTS_PER_S: Final = 40
 """So many rooms a second change, each once: 2,400 alerts in a minute, of which 24 are beyond p99."""
@@ -61,9 +62,10 @@ def run(options: Options) -> list[Row]:
         ConfigurationError: the end that is asked for is not one that this bench knows.
     """
     loads = [_Live(GATEWAYS, BATCH, 1, f"bench-{number}", number) for number in range(PARTITIONS)]
-    ends: dict[str, Callable[[Rig, set[str]], Watch | MessageWatch]] = {
+    ends: dict[str, Callable[[Rig, set[str]], Watch | MessageWatch | ScreenWatch]] = {
         "topic": lambda rig, _: Watch(rig.kafka),
         "message": lambda rig, _: MessageWatch(rig, loads),
+        "screen": lambda rig, _: ScreenWatch(rig, loads),
     }
     to = options.to or "topic"
     if to not in ends:

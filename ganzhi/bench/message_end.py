@@ -42,6 +42,15 @@ def with_route(load: Loads) -> Loads:
     return load
 
 
+def publish_heads(rig: Rig, loads: Sequence[Load]) -> None:
+    """Says in `config` which documents are in force, for those who follow it and not the control records."""
+    producer = Producer(client_config(rig.kafka))
+    for load in loads:
+        head = {"version": 1, "sha256": load.document.sha256.hex(), "previous": "", "partition": load.partition}
+        producer.produce(topic_name(rig.kafka, CONFIG), json.dumps(head), f"head/{load.site}")
+    producer.flush()
+
+
 class MessageWatch:
     """Receives what the notifier sends, verified, and notes when it had each alert; a context manager.
 
@@ -68,11 +77,7 @@ class MessageWatch:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        producer = Producer(client_config(self._rig.kafka))
-        for load in self._loads:
-            head = {"version": 1, "sha256": load.document.sha256.hex(), "previous": "", "partition": load.partition}
-            producer.produce(topic_name(self._rig.kafka, CONFIG), json.dumps(head), f"head/{load.site}")
-        producer.flush()
+        publish_heads(self._rig, self._loads)
         channel = {
             "KIND": "webhook", "URL": f"http://127.0.0.1:{self._server.server_address[1]}/", "SECRET": self._secret,
             "ALLOW_PRIVATE": "true", "PER_MINUTE": str(PER_MINUTE),

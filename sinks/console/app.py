@@ -20,13 +20,15 @@ from schemas.settings import Settings, data_home
 from sinks.console.api import API_PATH, api
 from sinks.console.asked import Asked, Parts
 from sinks.console.audit import Audit
-from sinks.console.guard import API, Guard
+from sinks.console.guard import API, FEEDS, Guard
 from sinks.console.history import Fresh, History
 from sinks.console.live import Live
 from sinks.console.routes import routes
 from sinks.console.store import Store
 
 KEEP_S: Final = 2.0
+KEEP_HOURLY_S: Final = 30.0
+"""Usage of full hours changes when late data come; nobody waits for that."""
 STATIC: Final = Path(__file__).parent / "static"
 
 log = logging.getLogger(__name__)
@@ -47,6 +49,7 @@ def create_parts(settings: Settings) -> Parts:
         Live(settings.kafka),
         History(settings.clickhouse),
         Fresh(KEEP_S),
+        Fresh(KEEP_HOURLY_S),
         secure,
     )
 
@@ -82,7 +85,7 @@ def create_app(parts: Parts) -> Guard:
 
 
 def _answer(request: Request, status: int, said: str) -> Response:
-    if request.url.path.startswith(API) or request.state.user is None:
+    if request.url.path.startswith((API, FEEDS)):
         return JSONResponse({"error": said}, status)
     return Asked(request).page("error.html", status, status=status, said=said)
 

@@ -27,7 +27,7 @@ _FOLDER: Final = Path(__file__).parent
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
-    """What the console is made of; `fresh` keeps answers of ClickHouse for two seconds."""
+    """What the console is made of. `fresh` keeps answers of ClickHouse for two seconds, `hourly` for thirty."""
 
     settings: Settings
     store: Store
@@ -35,6 +35,7 @@ class Parts:
     live: Live
     history: History
     fresh: Fresh
+    hourly: Fresh
     secure: bool
 
     @property

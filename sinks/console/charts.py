@@ -100,7 +100,7 @@ def lines(
     low, high = _range(values)
     plot = _Plot(span, low, high, height)
     parts = [plot.band(*band) for band in bands]
-    parts += [plot.grid(unit), plot.times()]
+    parts += [plot.grid(), plot.times()]
     inner = []
     for index, line in enumerate(drawn):
         if line.low and not line.step:
@@ -109,7 +109,7 @@ def lines(
     parts.append(plot.inside(Markup("").join(inner)))
     parts += [plot.threshold(value, name) for value, name in thresholds]
     parts += [plot.doubt(at_ms, value) for line in drawn for at_ms, value in line.points if at_ms in line.doubtful]
-    return plot.whole(Markup("").join(parts), label)
+    return plot.whole(Markup("").join([*parts, plot.scale(unit)]), label)
 
 
 def bars(span: Span, drawn: Sequence[Bar], unit: str, *, label: str, height: int = HEIGHT) -> Markup:
@@ -117,7 +117,7 @@ def bars(span: Span, drawn: Sequence[Bar], unit: str, *, label: str, height: int
     values = [bar.value for bar in drawn] + [bar.before for bar in drawn if bar.before is not None]
     low, high = _range([0.0, *values])
     plot = _Plot(span, low, high, height)
-    parts = [plot.grid(unit)]
+    parts = [plot.grid()]
     for bar in drawn:
         left, right = max(0.0, span.place(bar.start_ms)), min(100.0, span.place(bar.end_ms))
         inset = 0.12 * (right - left)
@@ -130,7 +130,7 @@ def bars(span: Span, drawn: Sequence[Bar], unit: str, *, label: str, height: int
             parts.append(
                 _tag("line", cls="before", x1=f"{x:.2f}%", x2=f"{x + width:.2f}%", y1=f"{y:.1f}", y2=f"{y:.1f}")
             )
-    parts.append(plot.times())
+    parts += [plot.times(), plot.scale(unit)]
     return plot.whole(Markup("").join(parts), label)
 
 
@@ -153,13 +153,16 @@ class _Plot:
     def _part(self, value: float) -> float:
         return (value - self.low) / (self.high - self.low)
 
-    def grid(self, unit: str) -> Markup:
-        parts = []
-        for value in _ticks(self.low, self.high):
-            y = f"{self.y(value):.1f}"
-            parts.append(_tag("line", cls="grid", x1="0", x2="100%", y1=y, y2=y))
-            parts.append(_text(f"{number(value)} {unit}".strip(), "scale", "4", f"{self.y(value) - 3:.1f}"))
-        return Markup("").join(parts)
+    def grid(self) -> Markup:
+        heights = [f"{self.y(value):.1f}" for value in _ticks(self.low, self.high)]
+        return Markup("").join(_tag("line", cls="grid", x1="0", x2="100%", y1=y, y2=y) for y in heights)
+
+    def scale(self, unit: str) -> Markup:
+        """What the lines of the grid stand for; after everything else, so that nothing hides it."""
+        return Markup("").join(
+            _text(f"{number(value)} {unit}".strip(), "scale", "4", f"{self.y(value) - 3:.1f}")
+            for value in _ticks(self.low, self.high)
+        )
 
     def times(self) -> Markup:
         parts = []

@@ -4,12 +4,12 @@ import dataclasses
 from collections.abc import Iterator
 
 from schemas.errors import GanzhiError
-from schemas.model.document import Document
-from schemas.rules.instances import Parsed, parse_rules
+from schemas.rules.instances import Parsed
 from schemas.rules.language import Binary, Node, Number, Param, Role, parse, walk
 from schemas.rules.subjects import SiteView, Subject
 from schemas.topics import INPUTS
 from schemas.units import UNITS
+from sinks.console.places import Site
 
 _SORTS = ("space", "equip", "point", "station", "vehicle")
 
@@ -41,15 +41,15 @@ class Evidence:
     roles: tuple[Seen, ...]
 
 
-def evidence(document: Document, rule: str, subject: str) -> Evidence | None:
+def evidence(site: Site, rule: str, subject: str) -> Evidence | None:
     """What a rule looks at for a subject, by the document in force.
 
     Returns:
         None where the document no longer has the rule, or cannot bind it.
     """
     try:
-        parsed = next((one for one in parse_rules(document) if one.rule.alert == rule), None)
-        view = SiteView(document)
+        view, rules = site.rules
+        parsed = next((one for one in rules if one.rule.alert == rule), None)
         found = _subject(view, parsed, subject) if parsed else None
         if parsed is None or found is None:
             return None
@@ -58,16 +58,12 @@ def evidence(document: Document, rule: str, subject: str) -> Evidence | None:
         roles = []
         for name, binding in parsed.rule.roles.items():
             points = [point for topic in INPUTS for point in view.bind(found, binding, topic)[1]]
-            unit = str(document.table("points")["unit"][_row(document, points[0].number)] or "1") if points else "1"
+            unit = (site.by_number[points[0].number].unit or "1") if points else "1"
             limits = tuple(dict.fromkeys(_thresholds(parsed.raising, name, params, unit)))
             roles.append(Seen(name, tuple(point.number for point in points), limits))
     except (GanzhiError, KeyError, ValueError):
         return None
     return Evidence(parsed.rule.expr, settings.for_ms, tuple(roles))
-
-
-def _row(document: Document, number: int) -> int:
-    return document.table("points")["number"].index(number)
 
 
 def _subject(view: SiteView, parsed: Parsed, subject: str) -> Subject | None:

@@ -13,13 +13,14 @@ from typing import Final, Literal
 
 from sinks.console.access import User
 from sinks.console.history import HOUR_MS, History, Used, midnight_ms
-from sinks.console.places import FLOOR, PRESENCE, Point, Site
+from sinks.console.places import FLOOR, Point, Site
 from sinks.console.texts import Language, word
 
 By = Literal["building", "sub_item", "department", "room"]
 BYS: Final[tuple[By, ...]] = ("building", "sub_item", "department", "room")
 SUPPLY: Final = "supply"
-DAY_MS: Final = 86_400_000
+Amount = int | Fraction
+"""Whole, but where a department has a share."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,10 +41,10 @@ class Group:
     id: str
     name: str
     site: str
-    now: Fraction = Fraction(0)
-    before: Fraction = Fraction(0)
-    not_measured: Fraction = Fraction(0)
-    cost: Fraction | None = None
+    now: Amount = 0
+    before: Amount = 0
+    not_measured: Amount = 0
+    cost: Amount | None = None
     points: int = 0
 
     @property
@@ -78,10 +79,10 @@ def days(history: History, site: Site, now_ms: int) -> Days:
 def media(sites: Iterable[Site], user: User) -> list[str]:
     """Media that a user may see meters of: electricity first; waste and travel have pages of their own."""
     found = {
-        point.medium
+        medium
         for site in sites
-        for point in site.points.values()
-        if _counts(point) and point.medium not in ("", "waste", "travel") and user.sees(site.id, point.building)
+        for medium, points in site.counted.items()
+        if medium not in ("", "waste", "travel") and any(user.sees(site.id, point.building) for point in points)
     }
     return sorted(found, key=lambda medium: (medium != "electricity", medium != "water", medium))
 
@@ -90,11 +91,7 @@ def groups(by: By, found: Iterable[Days], medium: str, user: User, language: Lan
     """A ranking: the most first."""
     grouped: dict[tuple[str, str], Group] = {}
     for one in found:
-        counted = [
-            point
-            for point in one.site.points.values()
-            if point.medium == medium and _counts(point) and user.sees(one.site.id, point.building)
-        ]
+        counted = _visible(one.site, medium, user)
         for point, (id_, name, share) in _parts(by, one, counted, language):
             key = ("" if by == "sub_item" else one.site.id, id_)
             group = grouped.setdefault(key, Group(id_, name, one.site.id))
@@ -105,24 +102,24 @@ def groups(by: By, found: Iterable[Days], medium: str, user: User, language: Lan
 def totals(site: Site, medium: str, user: User) -> list[Point]:
     """The points that make the total of a medium."""
     named: dict[str, list[Point]] = {}
-    for point in site.points.values():
-        if point.medium == medium and _counts(point) and point.counts_in and user.sees(site.id, point.building):
+    for point in _visible(site, medium, user):
+        if point.counts_in:
             named.setdefault(point.counts_in, []).append(point)
     if not named:
         return []
     return named.get(SUPPLY) or max(named.values(), key=len)
 
 
-def _counts(point: Point) -> bool:
-    """Whether a point's sums are a usage: not a part of a total, not what is made or fed back."""
-    return point.kind in PRESENCE and not point.of and point.role not in ("energy_tou", "regeneration", "pv_energy")
+def _visible(site: Site, medium: str, user: User) -> list[Point]:
+    seen = {building: user.sees(site.id, building) for building in (*site.buildings, "")}
+    return [point for point in site.counted.get(medium, []) if seen.get(point.building, False)]
 
 
 def _parts(
     by: By, one: Days, counted: list[Point], language: Language
-) -> Iterable[tuple[Point, tuple[str, str, Fraction]]]:
+) -> Iterable[tuple[Point, tuple[str, str, Amount]]]:
     """(point, (id, name, share)) of the groups that it is in."""
-    site, whole = one.site, Fraction(1)
+    site, whole = one.site, 1
     if by == "building":
         totals_of = {point.counts_in for point in counted if point.counts_in}
         wanted = SUPPLY if SUPPLY in totals_of else min(totals_of, default="")
@@ -145,31 +142,21 @@ def _parts(
             if space is not None and space.kind != FLOOR and not point.counts_in:
                 yield point, (space.id, space.name(language), whole)
     else:
-        shares = _shares(site, one.today)
+        day = one.today.isoformat()
         for point in counted:
-            for department, share in shares.get(point.space, []):
-                known = site.departments.get(department)
-                yield point, (department, known.name(language) if known else department, share)
+            for department, share, since, until in site.shares.get(point.space, []):
+                if since <= day and (not until or day < until):
+                    known = site.departments.get(department)
+                    yield point, (department, known.name(language) if known else department, share)
 
 
-def _shares(site: Site, day: dt.date) -> dict[str, list[tuple[str, Fraction]]]:
-    """Space → the departments that have it on a day."""
-    table = site.document.table("tenure")
-    names = ("space", "department", "share", "valid_from", "valid_to")
-    found: dict[str, list[tuple[str, Fraction]]] = {}
-    for space, department, share, since, until in zip(*(table.get(name, []) for name in names), strict=True):
-        if str(since or "") <= day.isoformat() and (not until or day.isoformat() < str(until)):
-            found.setdefault(str(space), []).append((str(department), Fraction(str(share or 1))))
-    return found
-
-
-def _add(group: Group, share: Fraction, now: Used | None, before: Used | None) -> None:
+def _add(group: Group, share: Amount, now: Used | None, before: Used | None) -> None:
     group.points += 1
     if now is not None:
         group.now += share * now.quantity
         group.not_measured += share * now.not_measured
         if now.cost is not None:
-            group.cost = (group.cost or Fraction(0)) + share * now.cost
+            group.cost = (group.cost or 0) + share * now.cost
     if before is not None:
         group.before += share * before.quantity
 

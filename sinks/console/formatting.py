@@ -65,6 +65,11 @@ def quantity(amount: float | None, unit: str) -> str:
     return f"{number(amount / scale)} {name}".strip()
 
 
+def litres(millilitres: int | None) -> str:
+    """Fuel, which is never counted in cubic metres."""
+    return f"{number(millilitres / 1000)} L" if millilitres else NONE
+
+
 def number(value: float) -> str:
     """Four digits that count, thousands apart: 0.041, 12.4, 1,234."""
     if value == 0:

@@ -5,13 +5,14 @@ Pages read `alerts` of the desk as they are; only this thread changes them. Whil
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Iterable
 from typing import Final
 
-from schemas.errors import GanzhiError, KafkaUnavailable
+from schemas.errors import GanzhiError, KafkaUnavailable, ModelError
 from schemas.settings import KafkaSettings
 from schemas.topics import ALERT_ACTIONS
 from sinks.console.access import User
@@ -177,10 +178,12 @@ class Live:
             self._desk, self.fault = desk, ""
             self._caught_up.set()
             self._tell()
+            self._warm()
             while not self._stop.is_set():
                 changed = desk.poll(POLL_S)
                 if documents != (documents := {site: one.document.sha256 for site, one in desk.sites.items()}):
                     self._renew(desk)
+                    self._warm()
                     changed = changed or list(desk.alerts.values())[:1]
                 silences = sum(1 if one.ended_at else 2 for one in desk.silences.values())
                 if changed or silences != self._silences:
@@ -190,6 +193,13 @@ class Live:
     def _renew(self, desk: Desk) -> dict[str, bytes]:
         self.places = Places({site: one.document for site, one in desk.sites.items()})
         return {site: one.document.sha256 for site, one in desk.sites.items()}
+
+    def _warm(self) -> None:
+        """Makes what the first page of an alert and of usage would wait for."""
+        for site in self.places.sites.values():
+            with contextlib.suppress(ModelError):
+                site.rules  # noqa: B018  kept by the site
+            site.counted, site.shares  # noqa: B018
 
     def _tell(self) -> None:
         self.version += 1

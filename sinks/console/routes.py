@@ -65,6 +65,7 @@ ADDRESSES: Final = (
     Address("/silences/end", actions.end_silence, _P.DIRECT, "POST"),
     Address("/alert", alert.show, _P.ALERTS),
     Address("/alert/photo", alert.photo, _P.ALERTS),
+    Address("/alert/{key:path}", alert.named, _P.ALERTS),
     Address("/buildings", buildings.show, _P.ALERTS),
     Address("/floor", buildings.floor, _P.ALERTS),
     Address("/floor/tiles", buildings.tiles, _P.ALERTS),

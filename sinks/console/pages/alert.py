@@ -2,14 +2,15 @@
 
 import dataclasses
 from typing import Final
+from urllib.parse import unquote
 
 from markupsafe import Markup
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from sinks.console import charts, formatting
 from sinks.console.access import Permission
-from sinks.console.asked import AWAY, Asked
+from sinks.console.asked import AWAY, Asked, url
 from sinks.console.evidence import Seen, evidence
 from sinks.console.pages import rows, series
 from sinks.console.places import Point, Site
@@ -45,7 +46,7 @@ def show(asked: Asked) -> Response:
     site = asked.parts.live.places.sites.get(site_id)
     now_ms = rows.clock_ms(asked, site_id)
     end_ms = now_ms if alert.state == "firing" else alert.valid_at
-    found = evidence(site.document, rule, subject) if site else None
+    found = evidence(site, rule, subject) if site else None
     figures: list[Figure] = []
     missing = ""
     space = site.space_of(subject) if site else None
@@ -81,6 +82,20 @@ def show(asked: Asked) -> Response:
         users=users if asked.user.may(Permission.DIRECT) else [],
         now_ms=now_ms,
     )
+
+
+def named(asked: Asked) -> Response:
+    """From the address that messages carry, `/alert/SITE/RULE/SUBJECT/EPISODE`, to the page.
+
+    Raises:
+        HTTPException: it is no such address.
+    """
+    # The path as it was sent: a subject may hold a slash, which is escaped there and no longer in the decoded one.
+    parts = asked.request.scope["raw_path"].decode("ascii", "replace").split("?")[0].split("/")[2:]
+    if len(parts) != 4:
+        raise HTTPException(404, asked.say("no such alert"))
+    site, rule, subject, episode = map(unquote, parts)
+    return RedirectResponse(url("/alert", site=site, rule=rule, subject=subject, episode=episode), 303)
 
 
 def photo(asked: Asked) -> Response:

@@ -19,6 +19,8 @@ AIR: Final = {"ac_running": 0, "ac_power": 50_000}
 WATER: Final = {"water_flow": 0, "tap_open": 0}
 PEOPLE: Final = {"occupancy": 0, "motion": 0}
 CHANNELS: Final = {"light": LIGHT, "air": AIR, "water": WATER, "people": PEOPLE}
+ALWAYS_ON: Final = frozenset({"emergency"})
+"""Tags of spaces whose light is on by right."""
 TILES_MAX: Final = 2000
 
 
@@ -39,7 +41,8 @@ class Tile:
             return "unknown"
         if "people" in on:
             return "used"
-        return "wasting" if on and self.states.get("people") is False else "running" if on else "off"
+        wasting = self.states.get("people") is False and not self.space.tags & ALWAYS_ON
+        return "wasting" if on and wasting else "running" if on else "off"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -109,7 +112,7 @@ def states(points: Iterable[Point], latest: dict[int, Latest], now_ms: int) -> d
             state = None if newest is None or is_old(point, newest, now_ms) else newest.value > above
             known = found.get(channel)
             found[channel] = state if known is None else known or bool(state)
-    return found
+    return {channel: found[channel] for channel in CHANNELS if channel in found}
 
 
 def is_old(point: Point, newest: Latest, now_ms: int) -> bool:

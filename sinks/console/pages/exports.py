@@ -45,7 +45,7 @@ def usage_days(asked: Asked) -> Response:
             _decimal(group.before),
             _decimal(group.not_measured),
             unit,
-            None if group.cost is None else _decimal(group.cost / 10_000),
+            None if group.cost is None else _decimal(Fraction(group.cost) / 10_000),
         ]
         for one in found
         for group in figures.groups(by, [one], medium, asked.user, asked.language)
@@ -111,8 +111,9 @@ def point_readings(asked: Asked) -> Response:
     return _file(asked, "readings", ["time", "value", "unit", "quality", "mode"], lines, point.id)
 
 
-def _decimal(value: Fraction) -> Decimal:
+def _decimal(value: Fraction | int) -> Decimal:
     """At most six places: a share of a third is cut there."""
+    value = Fraction(value)
     return (Decimal(value.numerator) / Decimal(value.denominator)).quantize(Decimal("0.000001")).normalize() + 0
 
 

@@ -15,7 +15,8 @@ from sinks.desk.actions import REASONS
 from sinks.desk.projection import SEVERITIES, Alert
 
 PAGE_ROWS: Final = 100
-SHOWN: Final = ("open", "mine", "firing", "acknowledged", "in_progress", "quiet", "ended")
+SHOWN: Final = ("open", "mine", "firing", "acknowledged", "in_progress", "quiet", "ended", "all")
+SORTS: Final = ("worst", "newest")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Wanted:
     building: str
     rule: str
     text: str
+    sort: str
     page: int
 
     @classmethod
@@ -40,6 +42,7 @@ class Wanted:
             query.get("building", ""),
             query.get("rule", ""),
             query.get("text", "").strip().lower()[:100],
+            "newest" if query.get("sort") == "newest" else "worst",
             int(page) if page.isdecimal() and len(page) < 6 and int(page) else 1,
         )
 
@@ -52,6 +55,7 @@ class Wanted:
             building=self.building,
             rule=self.rule,
             text=self.text,
+            sort="" if self.sort == "worst" else self.sort,
             page=page if page > 1 else "",
         )
 
@@ -73,6 +77,7 @@ def show(asked: Asked) -> Response:
         rules=named,
         severities=SEVERITIES[::-1],
         shown=SHOWN,
+        sorts=SORTS,
         reasons=REASONS,
         users=users if asked.user.may(Permission.DIRECT) else [],
         **_list(asked, seen),
@@ -99,6 +104,8 @@ def _list(asked: Asked, seen: list[Alert]) -> dict[str, Any]:
     wanted = Wanted.parse(asked.query)
     known = [one for one in seen if one.open]
     fitting = rows.worst_first(one for one in seen if _fits(asked, one, wanted))
+    if wanted.sort == "newest":
+        fitting.sort(key=lambda one: -one.since_known_at)
     first = (wanted.page - 1) * PAGE_ROWS
     page = fitting[first : first + PAGE_ROWS]
     clocks = rows.clocks(asked, page)
@@ -123,8 +130,8 @@ def _count(alerts: list[Alert], severity: str) -> int:
 
 def _fits(asked: Asked, alert: Alert, wanted: Wanted) -> bool:
     live = asked.parts.live
-    if wanted.show == "ended":
-        fits = not alert.open
+    if wanted.show in ("ended", "all"):
+        fits = wanted.show == "all" or not alert.open
     elif wanted.show == "quiet":
         fits = alert.open and live.silence_of(alert) is not None
     elif wanted.show == "mine":

@@ -27,6 +27,7 @@ class Row:
     around: str
     site: str
     since: str
+    started_ms: int
     lasted: str
     wasted: str
     cost: str
@@ -104,6 +105,7 @@ def row(asked: Asked, alert: Alert, now_ms: int) -> Row:
         around,
         known.named.name(language) if known else site,
         formatting.local(alert.started_at, zone) if zone else formatting.NONE,
+        alert.started_at,
         formatting.duration(language, end_ms - alert.started_at) if end_ms >= alert.started_at else formatting.NONE,
         wasted(alert),
         formatting.money(alert.cost),

@@ -11,7 +11,7 @@ from sinks.console.access import Permission
 from sinks.console.asked import AWAY, Asked
 from sinks.console.history import Latest
 from sinks.console.pages import buildings, rows, series, spans
-from sinks.console.places import PRESENCE, Point, Site, Space
+from sinks.console.places import NO_USAGE, PRESENCE, Point, Site, Space
 
 PAST_MAX = 20
 
@@ -103,7 +103,7 @@ def _usage(asked: Asked, site: Site, points: list[Point], name: str, now_ms: int
     """Bars for every medium; parts of a total (time-of-use registers, generation) are not added to it."""
     media: dict[str, list[Point]] = {}
     for point in points:
-        if point.kind in PRESENCE and point.medium and point.role not in ("energy_tou", "regeneration", "pv_energy"):
+        if point.kind in PRESENCE and point.medium and point.role not in NO_USAGE:
             media.setdefault(point.medium, []).append(point)
     span = spans.span_of(site, name, now_ms)
     return [

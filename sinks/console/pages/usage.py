@@ -69,7 +69,7 @@ def both_days(asked: Asked, sites: list[Site]) -> list[figures.Days]:
     Raises:
         ClickHouseUnavailable: history is away.
     """
-    return [asked.parts.fresh.get(("days", site.id), functools.partial(_days, asked, site)) for site in sites]
+    return [asked.parts.hourly.get(("days", site.id), functools.partial(_days, asked, site)) for site in sites]
 
 
 def _days(asked: Asked, site: Site) -> figures.Days:

@@ -59,7 +59,7 @@ def show(asked: Asked) -> Response:
                     formatting.local(_whole(at), site.zone),
                     formatting.quantity(_whole(today), "m"),
                     formatting.quantity(_whole(month), "m"),
-                    formatting.quantity(_whole(fuel), "mL"),
+                    formatting.litres(_whole(fuel)),
                     formatting.quantity(_whole(charge), "Wh"),
                     alert,
                     severity,

@@ -1,0 +1,294 @@
+"""What pages and exports show: nothing of sensitive rooms, no text that acts, alerts without ClickHouse."""
+
+import csv
+import io
+import re
+import time
+from html import unescape
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from starlette.testclient import TestClient
+
+from schemas.errors import ClickHouseUnavailable
+from sinks.console import texts
+from sinks.console.access import Role
+from sinks.console.formatting import cell, clean
+from sinks.console.history import Fresh, History
+from tests.sinks.console.world import HOSTILE, World, key_of
+
+pytestmark = [pytest.mark.kafka, pytest.mark.clickhouse]
+
+PAGES = ("/", "/buildings", "/floor?site=east&building=E1&floor=E1-1", "/space?site=east&id=E1-101", "/usage", "/waste",
+         "/vehicles", "/system", "/audit", "/users", "/account", "/api", "/point?site=east&id=e-light",
+         "/point?site=east&id=e-people", "/point?site=east&id=e-main", "/space?site=east&id=E1-1")  # fmt: skip
+
+
+@pytest.fixture
+def admin(world: World) -> TestClient:
+    """Somebody who sees everything."""
+    return world.enter(Role.ADMIN)
+
+
+@pytest.mark.parametrize("language", texts.LANGUAGES)
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_opens_in_both_languages(world: World, admin: TestClient, page: str, language: str) -> None:
+    """With figures, without a fault, and with every text of the catalogue."""
+    world.post(admin, "/language", language=language, back="/")
+    answer = admin.get(page)
+
+    assert answer.status_code == 200, answer.text
+    assert f'lang="{"zh-CN" if language == "zh" else "en"}"' in answer.text
+    assert "notice bad" not in answer.text, answer.text
+
+
+@pytest.mark.parametrize("span", ["hour", "day", "week", "month", "year", "years"])
+def test_points_and_rooms_from_minutes_to_years(admin: TestClient, span: str) -> None:
+    """A chart for every span; doubtful readings are marked."""
+    point = admin.get(f"/point?site=east&id=e-light&span={span}").text
+    assert '<svg class="chart"' in point
+    assert 'class="doubt"' in point
+    for page in (f"/point?site=east&id=e-sub&span={span}", f"/space?site=east&id=E1-101&span={span}"):
+        text = admin.get(page).text
+        assert 'class="bar"' in text
+        assert 'class="bar doubtful"' in text
+
+
+def test_hostile_names_are_text(world: World, admin: TestClient) -> None:
+    """HTML and script from the model, a comment, an assignee, a search; no direction character; nothing runs."""
+    row = world.alert(episode=60)
+    world.post(admin, "/actions", do="comment", comment=HOSTILE.replace("\u202e", ""), key=key_of(row))
+    world.post(admin, "/actions", do="assign", assignee="<b>x</b>", key=key_of(row))
+    for page in (*PAGES, f"/alert?{key_of(row)}", "/?text=%3Cscript%3Ealert(1)%3C/script%3E%E2%80%AE"):
+        text = admin.get(page).text
+        for wrong in ("<script>window", "<img src=x", "<b>x</b>", "<script>alert", "\u202e"):
+            assert wrong not in text, page
+        assert len(re.findall(r"<script", text)) == 1
+    shown = unescape(admin.get(f"/alert?{key_of(row)}").text)
+    assert "<script>window.pwned=1</script>" in shown
+    assert "�gnp.exe" in shown
+
+
+def test_errors_are_text_too(admin: TestClient) -> None:
+    """What an address holds does not come back as HTML."""
+    for page in (
+        "/alert?site=%3Cscript%3E",
+        "/space?site=%3Cscript%3E&id=1",
+        "/%3Cscript%3E",
+        "/floor?site=east&building=%3Cscript%3E",
+    ):
+        answer = admin.get(page)
+        assert answer.status_code == 404
+        assert "<script>" not in answer.text.replace('<script src="/static/console.js" defer></script>', "")
+
+
+def test_exports_hold_no_formulas(world: World, admin: TestClient) -> None:
+    """A cell that a spreadsheet would run has a quote before it; numbers stay numbers."""
+    world.alert(subject="=cmd|'/c calc'!A1", episode=61)
+    alerts = admin.get("/export/alerts.csv")
+    lines = list(csv.DictReader(io.StringIO(alerts.content.decode("utf-8-sig"))))
+    usage = admin.get("/export/usage.csv?by=building&medium=electricity&site=east")
+    rows = list(csv.DictReader(io.StringIO(usage.content.decode("utf-8-sig"))))
+
+    assert alerts.headers["content-type"].startswith("text/csv")
+    assert "attachment" in alerts.headers["content-disposition"]
+    assert any(line["subject"] == "'=cmd|'/c calc'!A1" for line in lines)
+    assert not any(str(value).startswith(("=", "@", "\t")) for line in lines for value in line.values())
+    assert [row["building"] for row in rows] == ["E1"]
+    assert float(rows[0]["yesterday"]) > 0
+    readings = admin.get("/export/point.csv?site=east&id=e-light&span=hour").content.decode("utf-8-sig").splitlines()
+    assert readings[0] == "time,value,unit,quality,mode"
+    assert ",85,W," in readings[1]
+
+
+@pytest.mark.parametrize(
+    "text", ["=1", "+1", "-1", "@a", "\t=1", "\r=1", "\n=1", "\0=1", "＝1", "＋1", "－1", "＠a", "\u202e=1", " =1"]
+)
+def test_cells_that_begin_like_formulas(text: str) -> None:
+    """OWASP's list, its full-width forms, and those behind what cannot be seen."""
+    assert cell(text).startswith("'") or cell(text).startswith("�")
+    assert cell("Room 1") == "Room 1"
+    assert cell(-1) == "-1"
+
+
+def test_clean_texts_stay() -> None:
+    """Chinese, accents and emoji are text; what turns or hides text is not."""
+    for text in ("会议室 201", "Büro", "a\nb", "🙂"):
+        assert clean(text) == text
+    assert clean("a\u202eb\u200bc\x00d\x1b[0m\u2028") == "a�b�c�d�[0m�"
+
+
+def test_sensitive_room_shows_sums_only(world: World, admin: TestClient) -> None:
+    """Neither its tile, nor its page, nor a point, nor the API tells whether somebody is there; its usage is shown."""
+    floor = admin.get("/floor?site=east&building=E1&floor=E1-1").text
+    tile = floor.split("E1-102")[1].split("</li>")[0]
+    assert 'class="chip' not in tile
+    page = admin.get("/space?site=east&id=E1-102").text
+    assert "e-people2" not in page and "e-light2" not in page
+    assert 'class="bar"' in page
+    for point in ("e-people2", "e-light2"):
+        assert admin.get(f"/point?site=east&id={point}").status_code == 403
+        assert admin.get(f"/export/point.csv?site=east&id={point}").status_code == 403
+        assert admin.get(f"/api/v1/readings?site=east&point={point}&from_ms=0&to_ms=99").status_code == 404
+    assert admin.get("/point?site=east&id=e-sub2").status_code == 200
+    listed = {one["id"] for one in admin.get("/api/v1/points?site=east").json()}
+    assert "e-sub2" in listed and not listed & {"e-people2", "e-light2"}
+    row = world.alert(subject="E1-102", episode=62)
+    assert "<figure>" not in admin.get(f"/alert?{key_of(row)}").text
+
+
+def test_evidence_has_readings_and_thresholds(world: World, admin: TestClient) -> None:
+    """The charts of an alert: each role of the rule, with its limit drawn in and the episode marked."""
+    row = world.alert(episode=63)
+    page = admin.get(f"/alert?{key_of(row)}").text
+
+    assert page.count("<figure>") == 2
+    assert page.count('class="band"') >= 2
+    assert unescape(page).count("> 50 W") >= 1
+    assert 'class="line s0"' in page
+
+
+def test_places_of_others_are_not_there(world: World) -> None:
+    """A viewer of E1 finds nothing of W1: pages, lists, API; and nothing that stands in no building."""
+    row = world.alert(site="west", subject="W1-101", episode=64)
+    viewer = world.enter(Role.VIEWER)
+
+    assert viewer.get(f"/alert?{key_of(row)}").status_code == 404
+    assert viewer.get("/space?site=west&id=W1-101").status_code == 404
+    assert viewer.get("/point?site=west&id=w-light").status_code == 404
+    assert viewer.get("/floor?site=west&building=W1").status_code == 404
+    for page in ("/", "/buildings", "/usage", "/waste", "/vehicles", "/system"):
+        assert "W1-101" not in viewer.get(page).text
+    assert "V1" not in viewer.get("/vehicles").text
+    assert "S2" not in viewer.get("/waste").text
+    assert "V1" in world.enter(Role.ADMIN).get("/vehicles").text
+
+
+def test_alerts_live_without_clickhouse(world: World, admin: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ClickHouse is away: what burns is shown and acted on; pages of history say plainly what is missing."""
+
+    class Away(History):
+        def rows(self, statement: str, **values: object) -> Any:
+            raise ClickHouseUnavailable("nobody answers")
+
+    row = world.alert(episode=65)
+    monkeypatch.setattr(world.parts.history, "rows", Away(world.settings.clickhouse).rows)
+    monkeypatch.setattr(world.parts.fresh, "_kept", {})
+    monkeypatch.setattr(world.parts.fresh, "_seconds", 0.0)
+    monkeypatch.setattr(world.parts.hourly, "_kept", {})
+    assert "/alert?" in admin.get("/").text
+    assert "notice bad" not in admin.get("/").text
+    assert world.post(admin, "/actions", do="acknowledge", key=key_of(row)).status_code == 303
+    for page in (
+        f"/alert?{key_of(row)}",
+        "/floor?site=east&building=E1&floor=E1-1",
+        "/usage",
+        "/point?site=east&id=e-light",
+    ):
+        answer = admin.get(page)
+        assert answer.status_code == 200
+        assert "notice bad" in answer.text
+    assert admin.get("/api/v1/readings?site=east&point=e-light&from_ms=0&to_ms=99").status_code == 503
+
+
+def test_silence_and_its_end(world: World, admin: TestClient) -> None:
+    """A silenced alert is not among the open ones but among the quiet ones, until the silence is taken back."""
+    row = world.alert(site="west", subject="W1-101", episode=66)
+    key = f"episode={row['episode']}"
+    assert key in admin.get("/").text
+    assert world.post(admin, "/actions", do="silence", hours="2", reason="known", key=key_of(row)).status_code == 303
+    assert key not in admin.get("/?page=1").text
+    assert key in admin.get("/?show=quiet").text
+    silence = next(one for one in world.parts.live.desk.silences.values() if one.site == "west" and not one.ended_at)
+    assert world.post(world.enter(Role.LIAISON), "/silences/end", silence=silence.id).status_code == 403
+    assert world.post(admin, "/silences/end", silence=silence.id).status_code == 303
+    assert key in admin.get("/").text
+
+
+def test_address_of_a_message_leads_to_the_page(world: World, admin: TestClient) -> None:
+    """`/alert/SITE/RULE/SUBJECT/EPISODE`, with escaped parts; also from before the sign-in."""
+    answer = admin.get("/alert/east/LightsInEmptyRoom/a%2Fb%20c/7")
+    assert answer.status_code == 303
+    assert answer.headers["location"] == "/alert?site=east&rule=LightsInEmptyRoom&subject=a%2Fb+c&episode=7"
+    assert admin.get("/alert/east/x").status_code == 404
+    stranger = TestClient(world.client.app, base_url="http://localhost:18080", follow_redirects=False)
+    assert stranger.get("/alert/east/x/y/1").headers["location"] == "/sign-in?to=%2Falert%2Feast%2Fx%2Fy%2F1"
+
+
+def test_newest_first(world: World, admin: TestClient) -> None:
+    """What came last is on top, whatever its severity, when that is asked for; ended ones among all."""
+    world.alert(episode=70, severity="critical")
+    world.alert(episode=71, severity="info")
+    world.alert("resolved", episode=71, severity="info")
+    text = admin.get("/?show=all&sort=newest").text
+
+    assert text.index("episode=71") < text.index("episode=70")
+    assert "episode=71" not in admin.get("/?sort=newest").text
+
+
+def test_wrong_actions_do_nothing(world: World, admin: TestClient) -> None:
+    """Said plainly, with a status that says whose fault it is."""
+    row = world.alert(episode=67)
+    for fields in (
+        {"do": "explode"}, {"do": "assign"}, {"do": "comment"}, {"do": "silence", "hours": "0"}, {"do": "silence", "hours": "9" * 9},
+        {"do": "snooze", "hours": "-1"}, {"do": "comment", "comment": "a\x1bb"},
+    ):  # fmt: skip
+        assert world.post(admin, "/actions", key=key_of(row), **fields).status_code == 400, fields
+    assert world.post(admin, "/actions", do="acknowledge").status_code == 400
+    assert world.post(admin, "/actions", do="acknowledge", key="site=x").status_code == 404
+    alert = world.parts.live.desk.alerts[row["site"], row["rule"], row["subject"], 67]
+    assert not [one for one in alert.history if one.action]
+
+
+def test_feed_is_well_formed(world: World) -> None:
+    """Atom that a parser reads, whatever the names are."""
+    world.alert(episode=68)
+    _, secret = world.parts.store.add_token("admin", "reader", "feed")
+    root = ET.fromstring(  # noqa: S314  our own feed
+        TestClient(world.client.app, base_url="http://localhost:18080").get(f"/feeds/{secret}.atom").text
+    )
+    titles = [one.text or "" for one in root.iter("{http://www.w3.org/2005/Atom}title")]
+
+    assert any("<script>window.pwned" in one and "\u202e" not in one for one in titles)
+    assert all(one.text for one in root.iter("{http://www.w3.org/2005/Atom}id"))
+
+
+def test_openapi_names_every_operation(admin: TestClient) -> None:
+    """The document is whole and says what the API serves."""
+    described = admin.get("/api/openapi.json").json()
+    assert described["openapi"].startswith("3.")
+    assert set(described["paths"]) == {"/me", "/alerts", "/buildings", "/spaces", "/points", "/readings", "/usage"}
+    usage = admin.get("/api/v1/usage?site=east&medium=electricity&by=department").json()
+    assert {one["id"] for one in usage} == {"finance", "budget"}
+    assert admin.get("/api/v1/usage?site=east&medium=electricity&by=planet").status_code == 422
+
+
+def test_catalogue_is_whole() -> None:
+    """Both languages of every text, and a text for every name that code and templates use."""
+    folder = Path(texts.__file__).parent
+    known = texts.catalogue()
+    used = set()
+    for path in folder.rglob("*.html"):
+        used |= set(re.findall(r"\bt\([\"']([^\"']+)[\"']\s*[,)]", path.read_text("utf-8")))
+    for path in folder.rglob("*.py"):
+        used |= set(re.findall(r"\.say\(\s*\"([^\"]+)\"\s*[,)]", path.read_text("utf-8")))
+
+    assert not used - set(known)
+    assert all(row["zh"] and row["en"] for row in known.values())
+    assert all(
+        set(re.findall(r"{(\w+)}", row["zh"])) == set(re.findall(r"{(\w+)}", row["en"])) for row in known.values()
+    )
+
+
+def test_answers_are_kept_for_a_moment_only() -> None:
+    """Many pages ask once; later ones ask again."""
+    asked = []
+    fresh = Fresh(0.05)
+    for _ in range(3):
+        fresh.get("key", lambda: asked.append(1))
+    assert len(asked) == 1
+    time.sleep(0.06)
+    fresh.get("key", lambda: asked.append(1))
+    assert len(asked) == 2
