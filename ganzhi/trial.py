@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ganzhi.datasets.registry import Dataset
 from replay.backtest import WARM_UP_MS, Sources, Span, on_trial, whole_span
 from replay.log import History
 from replay.readings import ALL_FROM_MS, ALL_TO_MS, Readings, Watch, gather
@@ -20,6 +21,7 @@ from schemas.errors import ConfigurationError, Fault, ModelError
 from schemas.model.build import Deployment, build_documents
 from schemas.model.check import check_folder
 from schemas.model.document import Document
+from schemas.model.typed import Model
 from schemas.rules.pack import Lines, built_in_packs, check_packs, read_built_in, read_pack
 from schemas.rules.reading import CASES
 from schemas.topics import INPUTS, METER_READINGS
@@ -127,6 +129,19 @@ def of_stack(
     return Trial(documents, sources, _span(sources, from_ms, to_ms))
 
 
+def of_history(history: History, documents: Mapping[str, Document], since_ms: int | None, watch: Watch) -> Trial | None:
+    """Everything that some sites have read since a time; None where that is nothing.
+
+    Raises:
+        HistoryIncomplete: part of the log is missing.
+    """
+    first_ms = ALL_FROM_MS if since_ms is None else since_ms
+    sources = {topic: gather(history, documents, topic, first_ms, watch=watch) for topic in INPUTS}
+    if not any(len(readings) for sites in sources.values() for readings in sites.values()):
+        return None
+    return Trial(documents, sources, whole_span(sources))
+
+
 def of_files(
     folder: Path,
     files: Sequence[Path],
@@ -152,6 +167,33 @@ def of_files(
         ConfigurationError: files or mapping cannot be used.
         ReplayError: the files hold no reading.
     """
+    return _of_tables(folder, files, mapping.load(mapping_file), sites, since, until, report)
+
+
+def of_dataset(dataset: Dataset, data: Path, folder: Path) -> Trial:
+    """A public data set, its model written into a folder.
+
+    Raises:
+        ConfigurationError: the data are not there.
+        ReplayError: they hold no reading.
+    """
+    dataset.write_model(data, folder)
+    return _of_tables(folder, [data], dataset.mapping(), [], None, None, _say_nothing)
+
+
+def _say_nothing(sentence: str) -> None:
+    del sentence
+
+
+def _of_tables(
+    folder: Path,
+    files: Sequence[Path],
+    tables: Sequence[mapping.Table],
+    sites: Sequence[str],
+    since: str | None,
+    until: str | None,
+    report: Callable[[str], None],
+) -> Trial:
     model, faults = check_folder(folder)
     if faults:
         raise ModelError(faults)
@@ -159,7 +201,7 @@ def of_files(
     documents = build_documents(model, Deployment({site: index for index, site in enumerate(names)}, {}, {}, {}))
     kept = _Kept()
     with Rejects(None) as rejects:
-        work = CsvImport(mapping.load(mapping_file), Catalog(documents), rejects)
+        work = CsvImport(tables, Catalog(documents), rejects)
         work.read(files)
         work.send(kept)
         for reject in rejects.first:
@@ -184,15 +226,24 @@ def documents_of(folder: Path, published: Mapping[str, Document]) -> dict[str, D
     model, faults = check_folder(folder)
     if faults:
         raise ModelError(faults)
+    found = documents_from(model, published)
+    if not found:
+        raise ConfigurationError(f"{folder} has none of the sites {', '.join(sorted(published))}")
+    return found
+
+
+def documents_from(model: Model, published: Mapping[str, Document]) -> dict[str, Document]:
+    """The documents that `apply` would make of a model, of the sites that are published.
+
+    Raises:
+        ModelError: the model contradicts what is published.
+    """
     partitions = {site: document.partition for site, document in published.items()}
     for site in model.rows("sites").texts("id"):
         partitions.setdefault(site, max(partitions.values(), default=-1) + 1)
     domains = {site: document.domain for site, document in published.items()}
     made = build_documents(model, Deployment(partitions, domains, published, {}))
-    found = {site: document for site, document in made.items() if site in published}
-    if not found:
-        raise ConfigurationError(f"{folder} has none of the sites {', '.join(sorted(published))}")
-    return found
+    return {site: document for site, document in made.items() if site in published}
 
 
 class _Kept:

@@ -60,6 +60,21 @@ class KafkaHistory:
                     found[task] = position
         return found
 
+    def ends(self) -> dict[Task, int]:
+        """Where the log of every task ends now."""
+        consumer = self._consumer()
+        try:
+            return {
+                task: consumer.get_watermark_offsets(
+                    TopicPartition(topic_name(self._kafka, task[0]), task[1]), TIMEOUT_S
+                )[1]
+                for task in input_tasks(self._count(TASKS))
+            }
+        except KafkaException as error:
+            raise KafkaUnavailable(self._kafka.bootstrap, str(error)) from error
+        finally:
+            consumer.close()
+
     def slabs(self, task: Task, end: int, start: int = 0) -> Iterator[Slab]:
         """Slabs of at most SLAB_MESSAGES messages."""
         topic, partition = input_of(task[0]), task[1]

@@ -18,6 +18,7 @@ MODULES: Final = {
     "pipeline": "ganzhi.bench.pipeline",
     "latency": "ganzhi.bench.latency",
     "cardinality": "ganzhi.bench.cardinality",
+    "detection": "ganzhi.bench.detection",
 }
 """In the order in which they run and print."""
 

@@ -1,10 +1,11 @@
 """`ganzhi rules backtest`: what a rule pack would have done on the history that is there."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import typer
 from rich.console import Console
@@ -13,8 +14,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ganzhi.cli.texts import text
 from ganzhi.trial import Trial, of_files, of_stack, read_rules
 from replay.backtest import backtest as run_backtest
+from replay.kafka_log import KafkaHistory
 from schemas.errors import ConfigurationError
 from schemas.settings import load
+
+WAIT_S: Final = 0.5
+PATIENCE: Final = 12
+"""So often in a row nothing new may have been read before a worker is taken for gone: six seconds; it commits each
+second."""
 
 Packs = Annotated[
     list[str] | None,
@@ -86,15 +93,37 @@ def read_trial(
 
     settings = load(profile=profile)
     published = read_documents(settings.kafka)
+    past = history(settings, source)
+    if source == "kafka":
+        _wait_for_worker(KafkaHistory(settings.kafka))
     with bars(quiet) as bar:
         return of_stack(
-            history(settings, source),
+            past,
             published,
             sites,
             since,
             until,
             lambda task, done, total: bar(f"{task[0]}/{task[1]}", done, total),
         )
+
+
+def _wait_for_worker(log: KafkaHistory) -> None:
+    """A history ends where the worker has come to: what was just imported is waited for, as long as it comes nearer."""
+    ends = log.ends()
+
+    def behind() -> int:
+        positions = log.positions()
+        return sum(max(0, end - (positions[task].offset if task in positions else 0)) for task, end in ends.items())
+
+    left = behind()
+    patience = PATIENCE
+    while left > 0 and patience > 0:
+        time.sleep(WAIT_S)
+        now = behind()
+        patience = PATIENCE if now < left else patience - 1
+        left = now
+    if left > 0:
+        _notify(f"the worker has {left:,} messages to read; they are not in the result (is `ganzhi up` running?)")
 
 
 def _notify(sentence: str) -> None:

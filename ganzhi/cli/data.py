@@ -71,7 +71,7 @@ def import_csv(
 
 @import_app.command("dataset")
 def import_public(
-    name: Annotated[str, typer.Argument(help="campus_meters, litter_bins or ev_charging.")],
+    name: Annotated[str, typer.Argument(help="campus_meters, litter_bins, ev_charging, occupancy or water_fixtures.")],
     path: Annotated[
         Path, typer.Option("--path", help="Folder that holds the data set; its data are not part of ganzhi.")
     ],

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -10,16 +11,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ganzhi.cli.texts import text
 from schemas import settings
 from schemas.control import signing_key
-from schemas.errors import Fault, ModelError
+from schemas.errors import Fault, ModelError, ReplayError
 from schemas.model.check import check_folder
 from schemas.model.typed import Model
 from streams.kafka_admin import create_missing
-from streams.published import Change, apply_model
+from streams.published import Change, apply_model, read_documents
 
 app = typer.Typer(no_args_is_help=True)
 
+NOT_PUBLISHED_EXIT: Final = 9
+"""Exit status when somebody said no."""
 SHOWN_MAX: Final = 50
 """A person reads no more faults at once; `--all` and `--json` have all of them."""
 
@@ -49,9 +53,30 @@ def check(folder: Folder, as_json: Json = False, show_all: All = False) -> None:
 
 
 @app.command()
-def apply(folder: Folder, as_json: Json = False, show_all: All = False, profile: Profile = None) -> None:
-    """Publish a site model: a new version of every site that changed. A model with a fault is refused whole."""
+def apply(
+    folder: Folder,
+    as_json: Json = False,
+    show_all: All = False,
+    profile: Profile = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="publish without a question")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="show what would have differed, publish nothing")] = False,
+) -> None:
+    """Publish a site model: a new version of every site that changed. A model with a fault is refused whole.
+
+    On a terminal the difference that it would have made to the alerts of the last seven days is shown first, and you
+    are asked. Programs are not asked; `--plan --json` gives them the difference.
+    """
     model, faults = _checked(folder)
+    if not faults and (plan or not (yes or as_json or not _interactive())):
+        try:
+            _show_plan(model, profile, as_json)
+        except ModelError as error:
+            faults = list(error.faults)
+        if plan and not faults:
+            return
+        if not faults and not typer.confirm(text("publish?")):
+            Console(stderr=True).print(text("nothing published"))
+            raise typer.Exit(NOT_PUBLISHED_EXIT)
     if not faults:
         try:
             changes = _apply(model, profile)
@@ -77,6 +102,33 @@ def _apply(model: Model, profile: str | None) -> list[Change]:
     loaded = settings.load(profile=profile)
     create_missing(loaded.kafka)
     return apply_model(loaded.kafka, model, signing_key(settings.data_home(loaded.profile)))
+
+
+def _interactive() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _show_plan(model: Model, profile: str | None, as_json: bool) -> None:
+    """What the model would have changed over the last days; why it cannot be told, where it cannot."""
+    from ganzhi.cli.replay import history
+    from ganzhi.promotion import promotion
+    from ganzhi.what_if_report import show_what_if, what_if_as_dict
+
+    loaded = settings.load(profile=profile)
+    create_missing(loaded.kafka)
+    rows = None
+    try:
+        rows = promotion(history(loaded, "kafka"), read_documents(loaded.kafka), model, quiet=as_json)
+    except ReplayError as error:
+        Console(stderr=True).print(str(error), style="yellow", markup=False, soft_wrap=True)
+    if as_json:
+        print(json.dumps(None if rows is None else what_if_as_dict(rows), ensure_ascii=False))
+    elif rows is None:
+        Console().print(text("no history"))
+    else:
+        Console().print(text("last days"))
+        show_what_if(rows, Console())
 
 
 def _checked(folder: Path) -> tuple[Model, list[Fault]]:

@@ -3,6 +3,7 @@
 import typer
 
 from ganzhi.cli.backtest import backtest
+from ganzhi.cli.health import health
 from ganzhi.cli.rules_cost import cost
 from ganzhi.cli.rules_test import test
 
@@ -19,3 +20,4 @@ def rules() -> None:
 group.command("backtest")(backtest)
 group.command("test")(test)
 group.command("cost")(cost)
+group.command("health")(health)

@@ -1,6 +1,7 @@
 """The public data sets that can be imported, and how each becomes a site model and a mapping."""
 
 import csv
+import datetime as dt
 import importlib
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -105,12 +106,39 @@ def _charging_lists(data: Path, folder: Path) -> None:
     )
 
 
+def _weekdays(years: range) -> Callable[[Path, Path], None]:
+    """A calendar that knows weekends alone: the data say nothing of holidays."""
+
+    def write(data: Path, folder: Path) -> None:
+        del data
+        days = (dt.date(years.start, 1, 1) + dt.timedelta(day) for day in range(366 * len(years)))
+        kinds = ((day, "restday" if day.weekday() >= 5 else "workday") for day in days if day.year in years)
+        rows = (("weekdays", day.isoformat(), kind, "weekends alone") for day, kind in kinds)
+        _write(folder / "calendars.csv", ("id", "date", "kind", "source"), rows)
+
+    return write
+
+
 DATASETS: Final = {
     dataset.name: dataset
     for dataset in (
         Dataset("campus_meters", "EECi/Cambridge-Estates-Building-Energy-Archive", "MIT", "*/electricity/*.csv"),
         Dataset(
             "litter_bins", "aileenmcd/bin_project", "Open Government Licence v3", "raw_bin_data.csv", _litter_lists
+        ),
+        Dataset(
+            "occupancy",
+            "LuisM78/Occupancy-detection-data (UCI 357)",
+            "CC BY 4.0",
+            "*.txt",
+            _weekdays(range(2015, 2016)),
+        ),
+        Dataset(
+            "water_fixtures",
+            "AnnaDiMauro/WEUSEDTO-Data",
+            "CC BY 4.0",
+            "feed*.csv",
+            _weekdays(range(2019, 2022)),
         ),
         Dataset("ev_charging", "Shray-R-Gupta/Ev-data-analysis", "CC0", "station_data_dataverse.csv", _charging_lists),
     )
