@@ -121,6 +121,7 @@ def backtest(documents: Mapping[str, Document], sources: Sources, span: Span, wa
 
 def _run(document: Document, topic: str, readings: Readings, span: Span, collector: Collector, watch: Watch) -> int:
     processor = start(document, topic)
+    processor.expect(readings.facts)
     feed = readings.bind(processor.layout, document.site)
     count = len(feed.rows)
     at = 0

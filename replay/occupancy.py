@@ -91,6 +91,7 @@ def _counted(document: Document) -> dict[str, list[int]]:
 
 def _gauges(document: Document, readings: Readings) -> NDArray[np.int64]:
     processor = start(document, METER_READINGS)
+    processor.expect(readings.facts)
     processor.take(publish=False)
     feed = readings.bind(processor.layout, document.site)
     edges = np.flatnonzero(np.r_[True, feed.times_ms[1:] != feed.times_ms[:-1]]) if len(feed.rows) else np.zeros(0, int)

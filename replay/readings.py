@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from processors import vehicles, waste
+from processors import facts, vehicles, waste
 from processors.events import Feed, Pseudo
 from processors.kernels.step import YEAR_2000_MS, resolve
 from processors.layout import FUTURE_MS, Layout, build
@@ -47,6 +47,7 @@ class Readings:
         values: int64, as the log carries them.
         qualities: int8, 0 is good.
         spans_ms: int64, length of a delta; 0: by the model.
+        facts: meter facts of the site that may count (swaps, multipliers …), in the order of the log.
     """
 
     numbers: NDArray[np.int32]
@@ -54,6 +55,7 @@ class Readings:
     values: NDArray[np.int64]
     qualities: NDArray[np.int8]
     spans_ms: NDArray[np.int64]
+    facts: tuple[bytes, ...] = ()
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -70,12 +72,15 @@ class Readings:
         columns = [column[order] for column in columns]
         last = np.ones(len(order), bool)
         last[:-1] = (columns[0][1:] != columns[0][:-1]) | (columns[1][1:] != columns[1][:-1])
-        return cls(*(column[last] for column in columns))
+        numbers, times_ms, values, qualities, spans_ms = (column[last] for column in columns)
+        return cls(numbers, times_ms, values, qualities, spans_ms)
 
     def between(self, from_ms: int, to_ms: int) -> "Readings":
         """Those of [from_ms, to_ms)."""
         low, high = np.searchsorted(self.times_ms, (from_ms, to_ms), side="left").tolist()
-        return Readings(*(getattr(self, field.name)[low:high] for field in dataclasses.fields(self)))
+        part = slice(low, high)
+        columns = (self.numbers[part], self.times_ms[part], self.values[part], self.qualities[part])
+        return Readings(*columns, self.spans_ms[part], self.facts)
 
     def bind(self, layout: Layout, site: str) -> Feed:
         """With the rows of a layout; readings of points that it does not have are left out."""
@@ -120,13 +125,17 @@ def gather(
         own = {site: document for site, document in documents.items() if document.partition == partition}
         position = positions.get((topic, partition))
         parts: dict[str, list[tuple[NDArray[np.integer[Any]], ...]]] = {site: [] for site in own}
+        told: dict[str, list[bytes]] = {site: [] for site in own}
         if position is not None:
-            for site, part in _partition(history, (topic, partition), position, own, watch):
+            for site, part in _partition(history, (topic, partition), position, own, told, watch):
                 times = part[1]
                 kept = (times >= from_ms) & (times < to_ms)
                 if kept.any():
                     parts[site].append(tuple(column[kept] for column in part))
-        found |= {site: Readings.of(collected) for site, collected in parts.items()}
+        found |= {
+            site: dataclasses.replace(Readings.of(collected), facts=tuple(told[site]))
+            for site, collected in parts.items()
+        }
     return found
 
 
@@ -134,7 +143,12 @@ Part = tuple[str, tuple[NDArray[np.integer[Any]], ...]]
 
 
 def _partition(
-    history: History, task: Task, position: Position, documents: Mapping[str, Document], watch: Watch
+    history: History,
+    task: Task,
+    position: Position,
+    documents: Mapping[str, Document],
+    told: dict[str, list[bytes]],
+    watch: Watch,
 ) -> Iterator[Part]:
     layout = build(task[0], dict(documents), dict.fromkeys(documents, 1))
     reader = _Batches(layout)
@@ -146,6 +160,7 @@ def _partition(
                 done, parts = reader.read(slab, at)
                 yield from parts
             if done == at:
+                _fact(slab, at, layout, told)
                 yield from _event(slab, at, task[0], layout)
                 done = at + 1
             at = done
@@ -192,6 +207,20 @@ class _Batches:
                 spans = np.zeros(len(mine), np.int64)
                 parts.append((name, (c.points[mine], c.times[mine], c.values[mine], c.qualities[mine], spans)))
         return int(done), parts
+
+
+def _fact(slab: Slab, record: int, layout: Layout, told: dict[str, list[bytes]]) -> None:
+    """Keeps a meter fact that a task would have taken in."""
+    raw = slab.value(record)
+    if raw is None or codec.contract_of(raw) != "meter_fact":
+        return
+    try:
+        site = str(codec.read("meter_fact", raw)["site"])
+        if site in layout.documents:
+            facts.read(raw, layout, int(slab.timestamps_ms[record]))
+            told[site].append(raw)
+    except (DecodeError, facts.Refused):
+        return
 
 
 def _event(slab: Slab, record: int, topic: str, layout: Layout) -> Iterator[Part]:
