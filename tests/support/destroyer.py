@@ -58,6 +58,8 @@ class Destroyed:
         start: UTC ms.
         sound: hours at whose start and end there is a good reading.
         unknown: hours of which something can only be estimated.
+        estimated: what was used in them, but for what was measured after a silence of more than a day had ended inside
+            of one with a swap: such a silence is one row, up to the swap.
         damage: how often each thing was done.
     """
 
@@ -68,6 +70,7 @@ class Destroyed:
     start: int
     sound: NDArray[np.bool_]
     unknown: NDArray[np.bool_]
+    estimated: int
     damage: dict[str, int]
 
 
@@ -87,6 +90,7 @@ def destroy(number: int, start: int, usage: Longs, seed: int) -> Destroyed:
     values[0] = level
     facts: list[tuple[int, bytes]] = []
     anchors: list[int] = []
+    after: dict[int, int] = {}
     damage = dict.fromkeys(("swaps", "multipliers", "rollovers", "dropped", "corrupted", "late days", "repeats"), 0)
     swaps = set(chance.integers(1, count, max(1, count // 2000)).tolist())
     multipliers = set(chance.integers(1, count, max(1, count // 4000)).tolist()) - swaps
@@ -97,15 +101,22 @@ def destroy(number: int, start: int, usage: Longs, seed: int) -> Destroyed:
             final = (level + part // ratio) % span
             at = start + hour * HOUR_MS + int(chance.integers(1, HOUR_MS))
             level, left = int(chance.integers(0, span)), left - part
-            told = fact("swapped", at, {"point": number, "final": final, "initial": level}, meter=f"m{number}")
+            told = fact(
+                "swapped",
+                at,
+                {"point": number, "final": final, "initial": level},
+                meter=f"m{number}",
+                event_id=f"{number} swap {at}",
+            )
             facts.append((at + int(chance.integers(0, 21)) * DAY_MS, told))
             anchors.append(at)
+            after[at] = left
             damage["swaps"] += 1
         if hour in multipliers:
             ratio = int(chance.choice([1, 2, 4, 5, 10]))
             at = start + hour * HOUR_MS
             about = {"point": number, "final": level, "numerator": ratio, "denominator": 1}
-            told = fact("multiplier", at, about, meter=f"m{number}")
+            told = fact("multiplier", at, about, meter=f"m{number}", event_id=f"{number} ratio {at}")
             facts.append((at + int(chance.integers(0, 21)) * DAY_MS, told))
             anchors.append(at)
             damage["multipliers"] += 1
@@ -118,11 +129,19 @@ def destroy(number: int, start: int, usage: Longs, seed: int) -> Destroyed:
     _corrupt(chance, span, values, kept, good, damage)
     known = np.unique(np.concatenate([times[good], np.array(anchors, np.int64)]))
     unknown = np.zeros(count, bool)
-    for before, after in zip(known[:-1].tolist(), known[1:].tolist(), strict=True):
-        if after - before > 2 * HOUR_MS:
-            unknown[(before - start) // HOUR_MS : -((start - after) // HOUR_MS)] = True
+    measured = 0
+    silences = np.diff(known)
+    for place, silence in enumerate(silences.tolist()):
+        first, last = known[place : place + 2].tolist()
+        if silence > 2 * HOUR_MS:
+            unknown[(first - start) // HOUR_MS : -((start - last) // HOUR_MS)] = True
+            if silence > DAY_MS and last in after and silences[place + 1] <= 2 * HOUR_MS:
+                measured += after[last]
+    estimated = int(usage[unknown].sum()) - measured
     arrivals = facts + _delivered(chance, number, times[kept], values[kept], damage)
-    return Destroyed(arrivals, times[kept], values[kept], usage, start, good[:-1] & good[1:], unknown, damage)
+    return Destroyed(
+        arrivals, times[kept], values[kept], usage, start, good[:-1] & good[1:], unknown, estimated, damage
+    )
 
 
 def _dropped(chance: np.random.Generator, count: int, damage: dict[str, int]) -> NDArray[np.bool_]:
