@@ -112,16 +112,18 @@ def test_who_died_is_followed_up(settings: Settings, feed: Feed, monkeypatch: py
     settle(settings.kafka, Wish(), KEY)
     squares_until(settings, number, 6)
     squares(feed, [2, 1, 3], 6)
-    commit = settling.TaskProducer.commit
 
-    def dies(self: Any, commit_: Any) -> None:
-        commit(self, commit_)
-        raise KafkaUnavailable("nobody", "after the commit")
+    class Dying(settling.TaskProducer):
+        """Dies after its transaction was committed."""
 
-    monkeypatch.setattr(settling.TaskProducer, "commit", dies)
-    with pytest.raises(KafkaUnavailable):
-        settle(settings.kafka, Wish(), KEY)
-    monkeypatch.setattr(settling.TaskProducer, "commit", commit)
+        def commit(self, commit: Any) -> None:
+            super().commit(commit)
+            raise KafkaUnavailable("nobody", "after the commit")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(settling, "TaskProducer", Dying)
+        with pytest.raises(KafkaUnavailable):
+            settle(settings.kafka, Wish(), KEY)
     assert all(one.ledger_rows == 0 for one in settle(settings.kafka, Wish(), KEY))
     squares_until(settings, number, 9)
     assert verify(KafkaHistory(settings.kafka)).identical
