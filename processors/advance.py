@@ -43,6 +43,7 @@ from processors.state import (
 from processors.transfer import lost_parts, transfer
 from schemas import codec, control, topics
 from schemas.canonical import STREAMS
+from schemas.control import verify
 from schemas.decode import TIME_MAX, Columns, M, Status, batch_header, decode_batches
 from schemas.errors import ContractError, DecodeError, EngineMismatch, ModelError, SignatureError
 from schemas.model.document import Document
@@ -386,6 +387,8 @@ class Processor:
             )
             return
         contract = codec.contract_of(value)
+        if contract == "engine_record":
+            self._leave(slab, record, value)
         try:
             if contract == "tick":
                 clock = codec.read("tick", value)["clock_ms"]
@@ -401,11 +404,7 @@ class Processor:
                 if self.live:  # the first document of a partition says whose time is the clock
                     self._time(slab, record, int(slab.timestamps_ms[record]))
             elif contract == "engine_record":
-                wanted = codec.read("engine_record", value)["engine"]
-                if wanted != ENGINE:
-                    raise EngineMismatch(
-                        int(str(wanted)), ENGINE, f"{self.topic}/{self.partition} from offset {slab.offsets[record]} on"
-                    )
+                self._mark(slab, record, value)
             elif contract == "waste_event" and self.topic == topics.WASTE_EVENTS:
                 self._event(slab, record, waste.readings(codec.read("waste_event", value), self.layout))
             elif contract == "vehicle_event" and self.topic == topics.VEHICLE_EVENTS:
@@ -425,6 +424,40 @@ class Processor:
             self._fact(slab, record, value)
         else:
             self._reject(slab, record, Reason.UNKNOWN_CONTRACT, contract or "", 0, value)
+
+    def _leave(self, slab: Slab, record: int, value: bytes) -> None:
+        """Stops before a record that wants another engine, with nothing of it done: not even its time has passed."""
+        try:
+            wanted = int(str(codec.read("engine_record", value)["engine"]))
+            if wanted == ENGINE or self._unsigned(value) is not None:
+                return
+        except DecodeError:
+            return
+        raise EngineMismatch(wanted, ENGINE, f"{self.topic}/{self.partition} from offset {slab.offsets[record]} on")
+
+    def _mark(self, slab: Slab, record: int, value: bytes) -> None:
+        """An engine record that this engine has passed: nothing happens, unless nobody who may has signed it."""
+        reason = self._unsigned(value)
+        if reason is not None:
+            self._reject(slab, record, reason, "", 0, value)
+
+    def _unsigned(self, value: bytes) -> Reason | None:
+        """Why an engine record does not count; where there is no site yet, anybody's does.
+
+        Raises:
+            DecodeError: the bytes do not keep the contract.
+        """
+        fields = codec.read("engine_record", value)
+        if not self.layout.documents:
+            return None
+        if not fields["key_id"] or not fields["signature"]:
+            return Reason.UNSIGNED
+        keys = {name: key for document in self.layout.documents.values() for name, key in document.keys.items()}
+        try:
+            verify("engine_record", value, keys)
+        except SignatureError:
+            return Reason.BAD_SIGNATURE
+        return None
 
     def _time(self, slab: Slab, record: int, clock: int, tick: bool = False) -> None:
         """Moves the task's clock; in a simulated domain only a tick does."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from processors.advance import Builder, Documents, Processor
 from processors.layout import DAY_MS, GAUGE, REGISTER, Layout, build
+from processors.migrations import LAYOUTS, migrated
 from processors.state import (
     CLOSED,
     CLOSING,
@@ -35,6 +36,7 @@ from processors.state import (
     WAITS,
     WINDOW,
     StateArrays,
+    empty_state,
 )
 from schemas.canonical import STREAMS, Chain
 from schemas.errors import ContractError
@@ -78,8 +80,18 @@ def save(processor: Processor) -> bytes:
     )
 
 
-def load(raw: bytes, topic: str, partition: int, documents: Documents, builder: Builder = build) -> Processor:
-    """The processor that `save` was given.
+def load(
+    raw: bytes, topic: str, partition: int, documents: Documents, builder: Builder = build, engine: int = ENGINE
+) -> Processor:
+    """The processor that `save` was given; a state of an older engine becomes one of this.
+
+    Args:
+        raw: what `save` gave.
+        topic: input topic, without prefix.
+        partition: of it.
+        documents: finds those that were in force.
+        builder: makes layouts.
+        engine: that saved it.
 
     Raises:
         ContractError: the bytes are not a state of this task and engine.
@@ -87,7 +99,7 @@ def load(raw: bytes, topic: str, partition: int, documents: Documents, builder: 
     try:
         (size,) = struct.unpack_from("<I", raw)
         header = json.loads(raw[4 : 4 + size])
-        if [header["engine"], header["topic"], header["partition"]] != [ENGINE, topic, partition]:
+        if [header["engine"], header["topic"], header["partition"]] != [engine, topic, partition]:
             raise ContractError(f"snapshot of {header['topic']}/{header['partition']}, engine {header['engine']}")
         processor = Processor(topic, partition, documents, builder)
         processor.heads = {site: (int(version), bytes.fromhex(sha)) for site, (version, sha) in header["sites"].items()}
@@ -95,13 +107,16 @@ def load(raw: bytes, topic: str, partition: int, documents: Documents, builder: 
         for name in STREAMS:
             count, tip, rest = header["chains"][name]
             processor.outbox.chains[name] = Chain(int(count), bytes.fromhex(tip), bytes.fromhex(rest))
-        state = _arrays(raw, 4 + size, header["lengths"])
+        kept = _arrays(raw, 4 + size, header["lengths"], _ARRAYS if engine == ENGINE else LAYOUTS[engine])
         processor.position = int(header["position"])
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, struct.error) as error:
         raise ContractError(f"snapshot cannot be read: {error}") from error
     found = {site: documents(sha) for site, (_, sha) in processor.heads.items()}
     layout = builder(topic, found, {site: version for site, (version, _) in processor.heads.items()})
     arrays = layout.arrays
+    sizes = (len(arrays.meta), len(arrays.rules), len(arrays.part_row), len(arrays.senses))
+    past = (len(arrays.track_infos), len(arrays.window_infos), layout.cells)
+    state = migrated(engine, kept, empty_state(*sizes, *past) if engine != ENGINE else StateArrays(**kept))
     _validate(state, len(arrays.meta), len(arrays.rules), len(arrays.part_row))
     _validate_senses(state.senses, len(arrays.senses))
     _validate_past(state, layout)
@@ -111,14 +126,16 @@ def load(raw: bytes, topic: str, partition: int, documents: Documents, builder: 
     return processor
 
 
-def _arrays(raw: bytes, at: int, lengths: list[int]) -> StateArrays:
-    found: list[NDArray[np.generic]] = []
-    for (_, dtype), length in zip(_ARRAYS, lengths, strict=True):
-        found.append(np.frombuffer(raw, dtype, length, at).copy())
+def _arrays(
+    raw: bytes, at: int, lengths: list[int], kinds: tuple[tuple[str, np.dtype[Any]], ...]
+) -> dict[str, NDArray[Any]]:
+    found: dict[str, NDArray[Any]] = {}
+    for (name, dtype), length in zip(kinds, lengths, strict=True):
+        found[name] = np.frombuffer(raw, dtype, length, at).copy()
         at += length * dtype.itemsize
     if at != len(raw):
         raise ContractError(f"snapshot has {len(raw) - at} bytes too many")
-    return StateArrays(*found)  # type: ignore[arg-type]
+    return found
 
 
 def _validate(state: StateArrays, points: int, instances: int, parts: int) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 
 from faust.types import TP
 
-from schemas.errors import Fenced, GanzhiError, LogCut, LogError
+from schemas.errors import EngineMismatch, Fenced, GanzhiError, LogCut, LogError
 from schemas.kafka import group_metadata, group_name
 from schemas.record_batches import Slab
 from schemas.settings import Settings
@@ -66,6 +66,7 @@ class _Running:
         self.expected = -1
         self.gap_at = -1
         self.dropped = False
+        self.resting = False
         self.waiting: set[asyncio.Future[None]] = set()
 
     def call(self, function: Callable[..., R], *arguments: object) -> asyncio.Future[R]:
@@ -248,8 +249,17 @@ class Tasks:
             return  # it was told to end
         if isinstance(error, Fenced):
             self._lose(tp, one, error)
+        elif isinstance(error, EngineMismatch):
+            self._rest(one, error)
         else:
             one.epoch = -1
+            self.failure = self.failure or error
+
+    def _rest(self, one: _Running, error: EngineMismatch) -> None:
+        """A task has been handed over to another release; the worker ends when all of its tasks have."""
+        _log.warning("%s has been handed over: %s", one.task.name, error)
+        one.epoch, one.resting = -1, True
+        if all(other.resting for other in self._running.values()):
             self.failure = self.failure or error
 
     def _gap(self, tp: TP, one: _Running, slab: Slab) -> None:

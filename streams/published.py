@@ -207,7 +207,7 @@ def repair(kafka: KafkaSettings, key: SigningKey) -> list[str]:
         }
         for site, head in unfinished.items():
             _may_sign(site, reader.document(head.previous) if head.previous else reader.document(head.sha256), key)
-    _Writer(kafka).put_in_force(unfinished, key)
+    Writer(kafka).put_in_force(unfinished, key)
     return sorted(unfinished)
 
 
@@ -247,7 +247,7 @@ def publish(
             )
         version, previous = (head.version + 1, head.sha256) if head else (1, b"")
         news[site] = Head(version, document.sha256, previous, document.partition)
-    writer = _Writer(kafka)
+    writer = Writer(kafka)
     writer.write([(CONFIG, ANY_PARTITION, document.sha256.hex(), document.raw) for document in changed.values()])
     writer.write([(CONFIG, ANY_PARTITION, PENDING + site, head.raw) for site, head in news.items()])
     writer.put_in_force(news, key)
@@ -264,7 +264,7 @@ def append(kafka: KafkaSettings, topic: str, partition: int, key: str, value: by
         KafkaUnavailable: no broker answers.
         LogError: the broker refuses it.
     """
-    return _Writer(kafka).write([(topic, partition, key, value)])
+    return Writer(kafka).write([(topic, partition, key, value)])
 
 
 def may_sign(site: str, document: Document, key: SigningKey) -> None:
@@ -315,7 +315,7 @@ def _may_sign(site: str, document: Document, key: SigningKey) -> None:
         )
 
 
-class _Writer:
+class Writer:
     """Writes to the log; each call returns when every replica that must has what it wrote.
 
     Made once for a publication: becoming idempotent costs a producer half a second.

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
+from processors.migrations import LAYOUTS
 from processors.state import ENGINE
 from schemas import codec
 from schemas.errors import ContractError, DecodeError, KafkaUnavailable, LogError
@@ -31,6 +32,10 @@ except ImportError:
     from backports import zstd
 
 SLOTS: Final = 3
+UPGRADE_SLOT: Final = SLOTS
+"""A further slot: the state before the last `engine` record, from which the release after it goes on. Not overwritten
+until the next one: an engine cannot replay what an older one computed."""
+
 SNAPSHOT_BYTES_MAX: Final = 4 << 30
 """Before compression; 160 bytes a point make this 25 million points."""
 
@@ -48,7 +53,7 @@ class Head:
     """A snapshot that somebody has written; whether its chunks are still right shows when it is read.
 
     Attributes:
-        slot: 0 .. SLOTS - 1.
+        slot: 0 .. SLOTS - 1, or UPGRADE_SLOT.
         offset: state after all messages before this offset.
         engine: engine number.
         first_chunk: offset of the first chunk in the partition of `snapshots`.
@@ -125,7 +130,7 @@ def read_state(kafka: KafkaSettings, topic: str, partition: int, head: Head, giv
         KafkaUnavailable: given up.
         LogError: the topic is not there.
     """
-    if head.size > SNAPSHOT_BYTES_MAX or head.engine != ENGINE:
+    if head.size > SNAPSHOT_BYTES_MAX or (head.engine != ENGINE and head.engine not in LAYOUTS):
         raise ContractError(f"snapshot of {head.size} bytes, engine {head.engine}")
     name = topic_name(kafka, SNAPSHOTS)
     prefix = f"{topic}/{partition}/{head.slot}/"
@@ -175,7 +180,7 @@ class SnapshotWriter:
         Args:
             topic: input topic, without prefix.
             partition: of it.
-            slot: which of the three is overwritten.
+            slot: which one is overwritten.
             offset: the state is that after all messages before this one, and this position is committed.
             raw: the state.
 
@@ -240,7 +245,7 @@ def _head(value: bytes) -> Head | None:
         fields: dict[str, Any] = codec.read("snapshot_head", value)
     except DecodeError:
         return None
-    if not 0 <= fields["slot"] < SLOTS:
+    if not 0 <= fields["slot"] <= UPGRADE_SLOT:
         return None
     names = ("slot", "offset", "engine", "first_chunk", "last_chunk", "chunks", "bytes", "sha256")
     return Head(*(fields[name] for name in names))

@@ -17,6 +17,7 @@ import numpy as np
 
 from processors import snapshot
 from processors.advance import Processor
+from processors.migrations import LAYOUTS
 from processors.state import ENGINE, LATE, NEVER, READINGS, REJECTS
 from schemas import codec
 from schemas.canonical import STREAMS
@@ -28,11 +29,14 @@ from schemas.topics import topic_name
 from streams.documents import Documents
 from streams.kafka_admin import watermarks
 from streams.layouts import Layouts
-from streams.snapshots import SLOTS, Head, SnapshotWriter, read_record, read_state
+from streams.snapshots import SLOTS, UPGRADE_SLOT, Head, SnapshotWriter, read_record, read_state
 from streams.transaction import Commit, TaskProducer
 
 ROWS_MAX: Final = 100_000
 """Rows that wait for a commit, at most (but for those of one slab)."""
+
+HAND_OVER_S: Final = 60.0
+"""How long the snapshot for the next engine may take: without it the next release cannot begin."""
 
 _log = logging.getLogger("ganzhi.worker")
 
@@ -99,6 +103,7 @@ class Task:
         self._committed = 0
         self._heads: Mapping[str, tuple[int, bytes]] = {}
         self._broken = False
+        self._engine = ENGINE
         self._replaying = False
         self._replayed = 0
         self._opened_s = 0.0
@@ -162,7 +167,11 @@ class Task:
         if self._replaying:
             first = self._replay(slab)
         if not self._replaying:
-            self._processor.advance(slab, first)
+            try:
+                self._processor.advance(slab, first)
+            except EngineMismatch:
+                self._hand_over()
+                raise
             self._tell()
         self._work_s += time.thread_time() - began_s
         self._broken = False
@@ -228,6 +237,22 @@ class Task:
         finally:
             self.close()
 
+    def _hand_over(self) -> None:
+        """Commits up to the record that wants another engine, and leaves the state for the release that has it."""
+        self._broken = False  # the step ended between two messages
+        try:
+            self.commit()
+            if self._writing is not None:
+                self._writing.exception(HAND_OVER_S)
+            if self._committed:
+                written = self._write_snapshot(UPGRADE_SLOT)
+                if not written.result(HAND_OVER_S):
+                    _log.error("%s: no snapshot for the next engine; start this release once more", self.name)
+        except TimeoutError:
+            _log.error("%s: no snapshot for the next engine in time; start this release once more", self.name)
+        finally:
+            self._broken = True
+
     def close(self) -> None:
         """Aborts what is under way and lets the connections go."""
         self._broken = True
@@ -287,20 +312,21 @@ class Task:
             self._heads = {}
             return 0
         engine = cast("int", record["engine"])
-        if engine != ENGINE:
+        if engine != ENGINE and engine not in LAYOUTS:
             raise EngineMismatch(engine, ENGINE, self.name)
+        self._engine = engine
         streams = cast("list[dict[str, Any]]", record["streams"])
         self._heads = {head["stream"]: (head["sequence"], head["head"]) for head in streams}
         return cast("int", record["position"])
 
     def _restore(self, heads: Mapping[int, Head], low: int, position: int) -> None:
         """Takes the newest snapshot that is right and not ahead of the position; else begins at the log's start."""
-        usable = [head for head in heads.values() if low <= head.offset <= position]
+        usable = [head for head in heads.values() if low <= head.offset <= position and self._fits(head, position)]
         for head in sorted(usable, key=lambda head: head.offset, reverse=True):
             try:
                 raw = read_state(self._shared.kafka, self._topic, self._partition, head, self.give_up)
-                builder = self._shared.layouts.build
-                processor = snapshot.load(raw, self._topic, self._partition, self._document, builder)
+                builder, own = self._shared.layouts.build, self._document
+                processor = snapshot.load(raw, self._topic, self._partition, own, builder, head.engine)
                 if processor.position != head.offset:
                     raise ContractError(f"snapshot at {processor.position}, its head says {head.offset}")
             except ContractError as error:
@@ -308,11 +334,19 @@ class Task:
                 continue
             self._processor, self._snapshot_at = processor, head.offset
             return
+        if self._engine != ENGINE:
+            raise EngineMismatch(self._engine, ENGINE, f"{self.name}, which has not been handed over at {position},")
         if low > 0:
             raise LogCut(
                 f"{self.name} has no usable snapshot, and the log starts at offset {low} instead of 0; replay the "
                 "archive into a new topic"
             )
+
+    def _fits(self, head: Head, position: int) -> bool:
+        """Whether this engine can go on from a snapshot: from its own, or from where an older one handed over."""
+        if self._engine != ENGINE:
+            return head.slot == UPGRADE_SLOT and head.engine == self._engine and head.offset == position
+        return head.engine == ENGINE or head.slot == UPGRADE_SLOT
 
     def _next_slot(self, heads: Mapping[int, Head]) -> int:
         """Not the one that was used: a writer that dies midway spoils its slot."""
@@ -320,7 +354,8 @@ class Task:
             if slot not in heads:
                 return slot
         used = self._snapshot_at
-        return min((head for head in heads.values() if head.offset != used), key=_age, default=heads[0]).slot
+        turning = [head for head in heads.values() if head.slot < SLOTS]
+        return min((head for head in turning if head.offset != used), key=_age, default=turning[0]).slot
 
     def _replay(self, slab: Slab) -> int:
         """Applies the messages of a slab before the position; the index of the first one after them."""
@@ -366,11 +401,15 @@ class Task:
         rested = not self._snapshot_s or time.monotonic() - self._snapshot_s >= worker.snapshot_interval_s
         return final or (self._work_s > worker.snapshot_replay_s and rested)
 
-    def _write_snapshot(self) -> None:
+    def _write_snapshot(self, slot: int | None = None) -> Future[bool]:
+        """Into the slot whose turn it is, or into another."""
         raw = snapshot.save(self._processor)
-        self._writing = self._shared.snapshots.write(self._topic, self._partition, self._slot, self._committed, raw)
-        self._slot = (self._slot + 1) % SLOTS
+        into = self._slot if slot is None else slot
+        self._writing = self._shared.snapshots.write(self._topic, self._partition, into, self._committed, raw)
+        if slot is None:
+            self._slot = (self._slot + 1) % SLOTS
         self._snapshot_at, self._snapshot_s, self._work_s = self._committed, time.monotonic(), 0.0
+        return self._writing
 
 
 def _age(head: Head) -> int:

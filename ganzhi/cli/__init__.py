@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "apply": "ganzhi.cli.model",
     "worker": "ganzhi.cli.worker",
     "sink": "ganzhi.cli.up",
+    "upgrade": "ganzhi.cli.upgrade",
     "console": "ganzhi.cli.console",
     "user": "ganzhi.cli.user",
     "import": "ganzhi.cli.data",

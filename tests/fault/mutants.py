@@ -101,7 +101,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "restore a snapshot ahead of the position", "a snapshot is used at or before the position", TASK,
-        (("if low <= head.offset <= position]", "if low <= head.offset]"),),
+        (("if low <= head.offset <= position and", "if low <= head.offset and"),),
     ),
     Mutant(
         "restore a snapshot of the wrong offset", "a snapshot is that of its head's offset", TASK,
@@ -132,8 +132,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "go on after a commit that failed", "what is half committed is forgotten, never committed further", TASK,
-        (("            self._broken = True\n            outputs = processor.take()\n",
-          "            outputs = processor.take()\n"),),
+        (("            self._broken = True\n            self.doing = f\"committing", '            self.doing = f"committing'),),
         seed=37,
     ),
     Mutant(

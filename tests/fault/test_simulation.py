@@ -4,7 +4,7 @@ import pytest
 
 from tests.fault.sim.lives import KINDS, live, many
 
-SEEDS = {"tasks": 150, "sinks": 250, "tampered": 10, "slabs": 30}
+SEEDS = {"tasks": 150, "sinks": 250, "tampered": 10, "upgraded": 25, "slabs": 30}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -147,7 +147,7 @@ def test_a_crash_between_steps_is_repaired(
 ) -> None:
     """Killed after documents, pending or records: another apply, of another model even, leaves one chain."""
     path = write_model(tmp_path, lambda tables: tables["sites"].pop(0), **_west_only())
-    real, calls = published._Writer.write, []
+    real, calls = published.Writer.write, []
 
     def dying(*args: object) -> None:
         if len(calls) == stop_after and args[1]:
@@ -155,10 +155,10 @@ def test_a_crash_between_steps_is_repaired(
         calls.extend([args] if args[1] else [])
         real(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(published._Writer, "write", dying)
+    monkeypatch.setattr(published.Writer, "write", dying)
     with pytest.raises(KeyboardInterrupt):
         apply_model(topics, model(path), key)
-    monkeypatch.setattr(published._Writer, "write", real)
+    monkeypatch.setattr(published.Writer, "write", real)
     assert read_heads(topics) == {}
     write_model(
         tmp_path, lambda tables: (tables["sites"].pop(0), tables["sites"][0].update(name_en="renamed")), **_west_only()

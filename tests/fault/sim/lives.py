@@ -9,7 +9,7 @@ from tests.fault.checker import Findings
 from tests.fault.sim import sinks, slabs, tasks
 
 KINDS: Final[dict[str, Callable[[int], Any]]] = {
-    "tasks": tasks.Life, "tampered": tasks.Tampered, "sinks": sinks.Life, "slabs": slabs.Life
+    "tasks": tasks.Life, "tampered": tasks.Tampered, "upgraded": tasks.Upgraded, "sinks": sinks.Life, "slabs": slabs.Life
 }  # fmt: skip
 
 
@@ -66,6 +66,16 @@ class Many:
     deaths: int = 0
     crash_points: set[str] = dataclasses.field(default_factory=set)
     wrong: list[Lived] = dataclasses.field(default_factory=list)
+
+    def add(self, other: "Many") -> None:
+        """Adds those of another process."""
+        self.seeds += other.seeds
+        self.steps += other.steps
+        self.fenced += other.fenced
+        self.messages += other.messages
+        self.deaths += other.deaths
+        self.crash_points |= other.crash_points
+        self.wrong += other.wrong
 
     @property
     def right(self) -> bool:

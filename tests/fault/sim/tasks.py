@@ -1,17 +1,21 @@
 """Lives of one task: two workers and more that open it, apply, commit, snapshot, pause, die, and are fenced."""
 
+import contextlib
 import dataclasses
 import hashlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from backports import zstd
 
-from processors import snapshot
+from processors import advance as advance_module
+from processors import migrations, snapshot
+from processors import state as state_module
 from processors.advance import Processor
 from processors.state import ENGINE
 from schemas import codec
+from schemas.control import engine_record
 from schemas.errors import Fenced, GanzhiError, KafkaUnavailable
 from schemas.kafka import group_metadata, group_name
 from schemas.model.document import Document
@@ -20,12 +24,13 @@ from schemas.settings import KafkaSettings, WorkerSettings
 from schemas.topics import METER_READINGS, OUTPUTS, SNAPSHOTS, TASKS
 from streams import snapshots as snapshots_module
 from streams import task as task_module
+from streams.layouts import Layouts
 from tests.fault.checker import Evidence, Findings, judge
 from tests.fault.sim.broker import COMMITTED, Broker, Record, Refused
 from tests.fault.sim.clients import Network
 from tests.fault.sim.scheduler import Process, Scheduler, Stuck
 from tests.fault.sim.world import simulated
-from tests.processors.world import MIN, T0, S, batch, config, document, library, pack, point, tick
+from tests.processors.world import KEY, MIN, T0, S, batch, config, document, library, pack, point, tick
 
 GROUP: Final = "worker"
 PLACE: Final = (METER_READINGS, 0)
@@ -57,6 +62,7 @@ def site() -> Document:
 
 
 SITE: Final = site()
+_LAYOUTS: Final = Layouts()
 LIBRARY: Final = library(SITE)
 
 
@@ -190,9 +196,18 @@ class Life:
         return [value for _, _, key, value in self._positions() if key == b"meter.readings/0" and value is not None]
 
     def _live(self) -> None:
+        self._begin()
+        self._rounds()
+        self._end()
+
+    def _begin(self) -> None:
         self.broker.append(PLACE, b"s1", config(SITE), None)
-        shape = self.shape
         self._start()
+
+    def _rounds(self) -> None:
+        """Faults; afterwards the world is calm."""
+        shape = self.shape
+        self.scheduler.calm, self.scheduler.switch = False, 0.3
         for number in range(shape.rounds):
             self.scheduler.death = shape.death if number else 0.0
             self.network.loss = shape.loss
@@ -209,6 +224,9 @@ class Life:
         self.broker.expire(self.scheduler.now_s + 1)
         if not any(process.alive and not process.stopping for process in self.processes):
             self._start()
+
+    def _end(self) -> None:
+        """Everything is computed, and everybody stops."""
         self._until(lambda: self._position() >= self.broker.log(PLACE).high, "everything computed")
         for process in self.processes:
             process.stopping = True
@@ -268,7 +286,8 @@ class Life:
     def _spoil(self) -> None:
         """A disk changes what a snapshot says, and its compression still fits: only the hash can tell."""
         chunks = [r for r in self.broker.log((SNAPSHOTS, 0)).records if r.value]
-        whole = [r for r in chunks if r.key is not None and r.key.endswith(b"/0")]
+        # Not what is handed over to another engine: that is no cache; the old release has to write it again.
+        whole = [r for r in chunks if (r.key or b"").endswith(b"/0") and b"/0/3/" not in (r.key or b"")]
         if not whole:
             return
         victim = self.random.choice(whole)
@@ -346,7 +365,7 @@ class Life:
 
     def _work(self, process: Process) -> None:
         writer = snapshots_module.SnapshotWriter(self.kafka)
-        shared = task_module.Surroundings(self.kafka, self.worker, _Shelf(), writer)  # type: ignore[arg-type]
+        shared = task_module.Surroundings(self.kafka, self.worker, _Shelf(), writer, _LAYOUTS)  # type: ignore[arg-type]
         fenced = 0
         while not process.stopping:
             task = task_module.Task(shared, METER_READINGS, 0, self._membership())
@@ -444,6 +463,53 @@ class Tampered(Life):
         else:
             del self.refused[before:]
         self.broker.log((TASKS, 0)).written[:] = [r for r in self.broker.log((TASKS, 0)).written if r.value != spoilt]
+
+
+class Upgraded(Life):
+    """A life in the middle of which another engine takes over; it computes the same, so that the judge can tell."""
+
+    def _live(self) -> None:
+        self._begin()
+        self._rounds()
+        self.broker.append(PLACE, b"", engine_record(ENGINE, ENGINE + 1, KEY), None)
+        mark = self.broker.log(PLACE).high - 1
+        self._until(lambda: self._handed_over(mark), "handed over")
+        self.scheduler.tell("the old release ends")
+        for process in self.processes:
+            self.scheduler.kill(process, "the old release")
+        self.refused = [text for text in self.refused if f"engine {ENGINE + 1}" not in text]
+        with _engine(ENGINE + 1):
+            self._start()
+            self._rounds()
+            self._end()
+
+    def _heads(self, findings: Findings) -> None:
+        """An undisturbed run of the engine that is there at the end, which computes what the one before did."""
+        with _engine(ENGINE + 1):
+            super()._heads(findings)
+
+    def _handed_over(self, mark: int) -> bool:
+        """Whether the state at the mark is there for the next engine."""
+        if self._position() != mark:
+            return False
+        heads = [r for r in self.broker.log((TASKS, 0)).records if r.key == f"{METER_READINGS}/0/snapshot/3".encode()]
+        return bool(heads) and codec.read("snapshot_head", heads[-1].value or b"")["offset"] == mark
+
+
+@contextlib.contextmanager
+def _engine(number: int) -> Iterator[None]:
+    """The release of an engine that computes, and keeps, what the one before did."""
+    modules = (state_module, advance_module, snapshot, migrations, snapshots_module, task_module)
+    for module in modules:
+        vars(module)["ENGINE"] = number
+    layouts, steps = vars(migrations)["LAYOUTS"], vars(migrations)["STEPS"]
+    layouts[number - 1], steps[number - 1] = vars(snapshot)["_ARRAYS"], lambda arrays, _senses: arrays
+    try:
+        yield
+    finally:
+        for module in modules:
+            vars(module)["ENGINE"] = number - 1
+        del layouts[number - 1], steps[number - 1]
 
 
 class _Shelf:

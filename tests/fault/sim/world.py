@@ -76,10 +76,35 @@ class Event:
         return self._set
 
 
+class Promise(Future[Any]):
+    """A future for which others have the word while it is waited for."""
+
+    scheduler: Scheduler
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Waits."""
+        self._wait(timeout)
+        return super().exception(0)
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Waits."""
+        self._wait(timeout)
+        return super().result(0)
+
+    def _wait(self, timeout: float | None) -> None:
+        until_s = self.scheduler.now_s + (timeout or 0)
+        while not self.done():
+            if timeout is not None and self.scheduler.now_s > until_s:
+                raise TimeoutError
+            self.scheduler.step("wait for a future")
+            self.scheduler.sleep(0.05)
+
+
 class Executor:
     """In the place of a ThreadPoolExecutor of one thread: a further actor of the process that made it."""
 
     scheduler: Scheduler
+    promise: type[Promise]
 
     def __init__(self, *_: object, **__: object) -> None:
         self._jobs: list[tuple[Future[Any], Callable[[], Any]]] = []
@@ -88,7 +113,7 @@ class Executor:
 
     def submit(self, function: Callable[..., R], *arguments: object) -> "Future[R]":
         """Does it later."""
-        future: Future[R] = Future()
+        future = self.promise()
         self._jobs.append((future, lambda: function(*arguments)))
         return future
 
@@ -124,7 +149,8 @@ def simulated(scheduler: Scheduler, network: Network, **more: Any) -> Iterator[N
     """
     clock = Clock(scheduler)
     event = type("Event", (Event,), {"scheduler": scheduler})
-    executor = type("Executor", (Executor,), {"scheduler": scheduler})
+    promise = type("Promise", (Promise,), {"scheduler": scheduler})
+    executor = type("Executor", (Executor,), {"scheduler": scheduler, "promise": promise})
     places: list[tuple[str, str, Any]] = [(module, "time", clock) for module in CLOCKS]
     for module, names in CLIENTS.items():
         places += [(module, name, network.producer if name == "Producer" else network.consumer) for name in names]

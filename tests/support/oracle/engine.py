@@ -230,9 +230,22 @@ class Oracle:
             codec.read(contract, value)
             self._reject("not_supported", value)
         elif contract == "engine_record":
-            codec.read(contract, value)
+            self._engine(codec.read(contract, value), value)
         else:
             self._reject("unknown_contract", value)
+
+    def _engine(self, fields: dict[str, Any], raw: bytes) -> None:
+        """A mark that changes nothing here; where there are sites, one of their keys must have signed it."""
+        if not self.sites:
+            return
+        if not fields["key_id"] or not fields["signature"]:
+            self._reject("unsigned", raw)
+            return
+        public = {name: key for site in self.sites.values() for name, key in site.document.keys.items()}
+        try:
+            verify("engine_record", raw, public)
+        except SignatureError:
+            self._reject("bad_signature", raw)
 
     def _config(self, fields: dict[str, Any], raw: bytes) -> None:
         site = fields["site"]

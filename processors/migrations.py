@@ -1,0 +1,85 @@
+"""From one engine to the next: what a state of an older engine becomes at the offset of an `engine` record.
+
+An engine number stands for what `advance` computes, and its state for what it keeps; both change together. The older
+release stops before the record with a snapshot of its own state; this one takes it from there. Layouts of older engines
+are written down here as they were, and never changed: a snapshot does not describe itself.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from processors.state import ENGINE, StateArrays
+from schemas.errors import ContractError
+
+Arrays = dict[str, NDArray[Any]]
+Layout = tuple[tuple[str, np.dtype[Any]], ...]
+
+
+def _fields(kind: str, names: str) -> list[tuple[str, str]]:
+    return [(name, kind) for name in names.split()]
+
+
+_POINT_1: Final = np.dtype(
+    _fields("i8", "clock last total settled row_from row_to pend_time pend_value pend_base count sum minimum maximum")
+    + _fields("i8", "integral fact_time fact_value since dirty_from dirty_to")
+    + [("how", "i4"), ("pends", "i2"), ("fact_good", "i1"), ("spare", "i1")]
+)
+_INSTANCE_1: Final = np.dtype(
+    _fields("i8", "true_since false_since unknown_since started due") + _fields("i4", "episode place phase spare")
+)
+_PART_1: Final = np.dtype(_fields("i8", "start live_from end amount") + _fields("i4", "episode open"))
+
+LAYOUTS: Final[Mapping[int, Layout]] = {
+    1: (
+        ("scalars", np.dtype("<i8")),
+        ("points", _POINT_1),
+        ("instances", _INSTANCE_1),
+        ("parts", _PART_1),
+        ("queue", np.dtype("<i4")),
+    ),
+}
+"""Engine → arrays of its state in the order of its snapshots."""
+
+
+def _to_2(old: Arrays, empty: Arrays) -> Arrays:
+    """Engine 2 knows of meter facts, pauses, who is in a room, and looks back; engine 1 has none of it."""
+    return {name: _carried(old[name], new) if name in old else new for name, new in empty.items()}
+
+
+STEPS: Final[Mapping[int, Callable[[Arrays, Arrays], Arrays]]] = {1: _to_2}
+"""Engine → what makes the state of the next one of its own, and of the arrays of a state in which nothing happened."""
+
+
+def migrated(engine: int, arrays: Arrays, empty: StateArrays) -> StateArrays:
+    """The state of this engine that continues one of an older engine.
+
+    Args:
+        engine: of `arrays`; this one, or in LAYOUTS.
+        arrays: by name, as LAYOUTS has them.
+        empty: of this engine for the same documents.
+
+    Raises:
+        ContractError: they do not fit the documents.
+    """
+    while engine != ENGINE:
+        arrays = STEPS[engine](arrays, empty._asdict())
+        engine += 1
+    return StateArrays(**arrays)
+
+
+def _carried(old: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
+    """What both have is taken from the old one, the rest stays empty: fields of a row, or the first of plain numbers."""
+    if new.dtype.names is None:
+        if len(old) > len(new):
+            raise ContractError("state of an older engine does not fit the documents that it names")
+        new[: len(old)] = old
+        return new
+    if len(old) != len(new):
+        raise ContractError("state of an older engine does not fit the documents that it names")
+    for name in old.dtype.names or ():
+        if name in new.dtype.names:
+            new[name] = old[name]
+    return new
