@@ -43,6 +43,9 @@ LAYOUTS: Final[Mapping[int, Layout]] = {
 }
 """Engine → arrays of its state in the order of its snapshots."""
 
+HEADERS: Final[Mapping[int, Mapping[str, object]]] = {1: {"settlements": {}}}
+"""Engine → what the headers of its snapshots lack: nothing had been settled."""
+
 
 def _to_2(old: Arrays, empty: Arrays) -> Arrays:
     """Engine 2 knows of meter facts, pauses, who is in a room, and looks back; engine 1 has none of it."""
@@ -71,7 +74,7 @@ def migrated(engine: int, arrays: Arrays, empty: StateArrays) -> StateArrays:
 
 
 def _carried(old: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
-    """What both have is taken from the old one, the rest stays empty: fields of a row, or the first of plain numbers."""
+    """What both have is taken from the old one, the rest stays empty: fields of rows, or the first of numbers."""
     if new.dtype.names is None:
         if len(old) > len(new):
             raise ContractError("state of an older engine does not fit the documents that it names")

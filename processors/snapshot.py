@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from processors.advance import Builder, Documents, Processor
 from processors.layout import DAY_MS, GAUGE, REGISTER, Layout, build
-from processors.migrations import LAYOUTS, migrated
+from processors.migrations import HEADERS, LAYOUTS, migrated
 from processors.state import (
     CLOSED,
     CLOSING,
@@ -98,7 +98,7 @@ def load(
     """
     try:
         (size,) = struct.unpack_from("<I", raw)
-        header = json.loads(raw[4 : 4 + size])
+        header = {**HEADERS.get(engine, {}), **json.loads(raw[4 : 4 + size])}
         if [header["engine"], header["topic"], header["partition"]] != [engine, topic, partition]:
             raise ContractError(f"snapshot of {header['topic']}/{header['partition']}, engine {header['engine']}")
         processor = Processor(topic, partition, documents, builder)
