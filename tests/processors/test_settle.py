@@ -263,7 +263,9 @@ def test_correction_and_reverse(data: st.DataObject) -> None:
     """A reading that is corrected, settled, put back and settled leaves what was there without it."""
     history = data.draw(histories())
     batches = data.draw(arrivals(history))
-    number, at, value, quality = data.draw(st.sampled_from(history))
+    # what is out of range is set aside when it arrives, and puts nothing back
+    plausible = [reading for reading in history if reading[0] != WARM or reading[2] <= 60_000]
+    number, at, value, quality = data.draw(st.sampled_from(plausible))
     wrong = batch([(number, at, value // 2 + 7, quality)], mode="backfill")
     right = batch([(number, at, value, quality)], mode="backfill")
     rows = together(log_of([*batches, settle(1), wrong, settle(2), right], settle(3)), DOCUMENTS)
