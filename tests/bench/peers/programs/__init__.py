@@ -1,0 +1,1 @@
+"""Programs of rival systems, each run in an environment of its own."""
