@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -74,6 +75,7 @@ def main() -> int:
     parser.add_argument("--timeout-s", type=float, default=900.0)
     parser.add_argument("--json", action="store_true", help="one object a line")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that children are ended too
     unknown = sorted(set(arguments.systems) - set(names))
     if unknown:
         parser.error(f"there is no {', '.join(unknown)}; there are {', '.join(names)}")

@@ -68,17 +68,19 @@ def run(command: Sequence[str], environment: Mapping[str, str], log: Path, timeo
         timer.start()
         sampler.start()
         assert child.stdout is not None
-        for line in child.stdout:
-            word, _, rest = line.strip().partition(" ")
-            if word == "MARK":
-                with suppress(psutil.NoSuchProcess):
-                    marks[rest] = (time.monotonic(), tree_cpu_s(root))
-                if rest == "end":
-                    break
-            elif word == "NOTE":
-                notes.append(rest)
-        _kill_tree(root)
-        timer.cancel()
+        try:
+            for line in child.stdout:
+                word, _, rest = line.strip().partition(" ")
+                if word == "MARK":
+                    with suppress(psutil.NoSuchProcess):
+                        marks[rest] = (time.monotonic(), tree_cpu_s(root))
+                    if rest == "end":
+                        break
+                elif word == "NOTE":
+                    notes.append(rest)
+        finally:
+            _kill_tree(root)
+            timer.cancel()
         sampling.set()
         sampler.join()
     if "start" not in marks or "end" not in marks:
