@@ -6,7 +6,9 @@ own, since the history is of another day. What is behind its point's clock is ma
 
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +18,24 @@ from ganzhi.embedded.children import Child
 from ganzhi.embedded.stack import Stack
 from replay.kafka_log import KafkaHistory
 from schemas.errors import StackError
-from schemas.topics import METER_READINGS, topic_name
-from streams.kafka_admin import create_missing
+from schemas.topics import METER_READINGS, Topic, topic_name
+from streams.kafka_admin import create_missing, watermarks
 from streams.published import read_documents
+from streams.sources.bridge.work import committed
 from tests.bench.peers.job import GATEWAY_POINTS, PARTITIONS, Input, Longs, truth
-from tests.bench.peers.load import SITES, Message, closing, our_batches, produce
+from tests.bench.peers.load import SITES, Message, closing, json_messages, opening, our_batches, produce
 from tests.bench.peers.measure import Run, tree_cpu_s
 from tests.bench.peers.verify import Verdict, Window, compare
 
+FOREIGN = "foreign"
+MAPPING = """\
+topic: {topic}
+name: foreign
+format: json
+site: "{{site}}"
+time: {{column: ts, format: epoch_ms}}
+long: {{point: "p{{point}}", value: {{column: value}}}}
+"""
 RULE = """\
 pack: job
 rules:
@@ -70,6 +82,8 @@ class Ours:
     def __init__(self, stack: Stack, folder: Path, data: Input) -> None:
         self._stack = stack
         self._data = data
+        self._folder = folder
+        self._children: list[Child] = []
         self._kafka = stack.kafka_settings
         create_missing(self._kafka)
         write_model(folder / "model", data.points)
@@ -80,7 +94,7 @@ class Ours:
         )  # fmt: skip
         if applied.returncode:
             raise StackError(f"apply failed: {applied.stderr}")
-        self.worker = Child("worker", [*command, "worker", "--profile", stack.profile], folder / "worker.log")
+        self._child("worker", "worker")
         self._reach(dict.fromkeys(range(PARTITIONS), 1), 120)
 
     def numbers(self) -> Longs:
@@ -93,23 +107,68 @@ class Ours:
         return found
 
     def run(self, form: str, timeout_s: float) -> Run:
-        """Batches of 500 into `meter.readings`; the worker's CPU time until its last commit."""
-        assert form == "batches"
+        """The input through the worker, and for JSON through a bridge before it; their CPU time until the last commit.
+
+        A first reading a gateway, ten minutes before the others, is not measured: by then both have joined and loaded.
+        """
+        return self._batches(timeout_s) if form == "batches" else self._json(timeout_s)
+
+    def stop(self) -> None:
+        """Ends the processes."""
+        for child in self._children:
+            child.stop()
+
+    def _batches(self, timeout_s: float) -> Run:
         numbers = self.numbers()
         messages = [*our_batches(self._data, numbers), *our_batches(closing(self._data), numbers)]
-        return self._measure(messages, timeout_s)
+        topic = topic_name(self._kafka, METER_READINGS)
 
-    def _measure(self, messages: list[Message], timeout_s: float) -> Run:
-        process = psutil.Process(self.worker.pid)
-        ends = self._ends()
-        before_s, began_s = tree_cpu_s(process), time.monotonic()
-        produce(self._kafka.bootstrap, topic_name(self._kafka, METER_READINGS), iter(messages))
-        for partition, _, _ in messages:
-            ends[partition] += 1
-        self._reach(ends, timeout_s)
-        spent_s, wall_s = tree_cpu_s(process) - before_s, time.monotonic() - began_s
-        peak_mb = process.memory_info().rss >> 20
+        def through() -> None:
+            self._reach(self._high(), timeout_s)
+
+        return self._measure(topic, messages, through)
+
+    def _json(self, timeout_s: float) -> Run:
+        create_missing(self._kafka, [Topic(FOREIGN, PARTITIONS)])
+        topic = topic_name(self._kafka, FOREIGN)
+        mapping = self._folder / "mapping.yaml"
+        mapping.write_text(MAPPING.format(topic=topic), encoding="utf-8")
+        self._child("bridge", "bridge", str(mapping))
+        sent = 0
+
+        def through() -> None:
+            deadline_s = time.monotonic() + timeout_s
+            group = f"{self._kafka.prefix}bridge-{FOREIGN}"
+            partitions = list(range(PARTITIONS))
+            while sum(committed(self._kafka, group, topic, partitions, threading.Event()).values()) < sent:
+                if time.monotonic() > deadline_s:
+                    raise StackError(f"the bridge did not come to its end: {self._children[-1].log_tail()}")
+                time.sleep(0.2)
+            self._reach(self._high(), timeout_s)
+
+        sent += produce(self._kafka.bootstrap, topic, json_messages(opening(self._data)))
+        through()
+        messages = [*json_messages(self._data), *json_messages(closing(self._data))]
+        sent += len(messages)
+        return self._measure(topic, messages, through)
+
+    def _measure(self, topic: str, messages: list[Message], through: Callable[[], None]) -> Run:
+        processes = [psutil.Process(child.pid) for child in self._children]
+        before_s, began_s = sum(map(tree_cpu_s, processes)), time.monotonic()
+        produce(self._kafka.bootstrap, topic, iter(messages))
+        through()
+        spent_s, wall_s = sum(map(tree_cpu_s, processes)) - before_s, time.monotonic() - began_s
+        peak_mb = sum(process.memory_info().rss for process in processes) >> 20
         return Run(spent_s, wall_s, peak_mb, (), True)
+
+    def _high(self) -> dict[int, int]:
+        """Where the log ends; the last thing in a partition may be a marker, behind which a position is."""
+        ends = watermarks(self._kafka, topic_name(self._kafka, METER_READINGS), range(PARTITIONS))
+        return {partition: high - 1 for partition, (_, high) in ends.items()}
+
+    def _child(self, name: str, *arguments: str) -> None:
+        command = [sys.executable, "-m", "ganzhi", *arguments, "--profile", self._stack.profile]
+        self._children.append(Child(name, command, self._folder / f"{name}.log"))
 
     def verdict(self) -> Verdict:
         """The rows in Kafka against the truth; what is behind its point's clock is left to settlement."""
@@ -138,10 +197,6 @@ class Ours:
                     alerts.add((int(str(row["subject"])[1:]), int(str(row["started_at"]))))
         return compare(expected, windows, alerts, doubled)
 
-    def stop(self) -> None:
-        """Ends the worker."""
-        self.worker.stop()
-
     def _ends(self) -> dict[int, int]:
         return {
             partition: position.offset
@@ -152,9 +207,10 @@ class Ours:
     def _reach(self, ends: dict[int, int], timeout_s: float) -> None:
         deadline_s = time.monotonic() + timeout_s
         while time.monotonic() < deadline_s:
-            self.worker.check()
+            for child in self._children:
+                child.check()
             found = self._ends()
             if all(found.get(partition, -1) >= end for partition, end in ends.items()):
                 return
             time.sleep(0.2)
-        raise StackError(f"the worker did not come to its end in {timeout_s:.0f} s: {self.worker.log_tail()}")
+        raise StackError(f"the worker did not come to its end in {timeout_s:.0f} s: {self._children[0].log_tail()}")
