@@ -241,10 +241,10 @@ def canonical(stream: str, layout: Layout, rows: Matrix) -> Matrix:
     names = np.array(
         [[key(layout.instance_names[i][0]), key(layout.instance_names[i][1])] for i in rows[:, 3]], np.int64
     ).reshape(-1, 2)
-    extra = [made[:, :3], names, made[:, 4 : 7 if stream == "alerts" else None]]
+    extra = [made[:, :3], names, made[:, 4 : 8 if stream == "alerts" else None]]
     if stream == "alerts":
         versions = np.array([layout.versions[layout.sites[site]] for site in rows[:, 0]], np.int64)
-        severities = np.array([key(_severity(layout, i, level)) for i, level in rows[:, [3, 7]].tolist()], np.int64)
+        severities = np.array([key(_severity(layout, i, level)) for i, level in rows[:, [3, 8]].tolist()], np.int64)
         extra += [versions[:, None], severities[:, None]]
     return np.concatenate(extra, axis=1)
 
