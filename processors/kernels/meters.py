@@ -277,6 +277,7 @@ def tell(
             begin(p, f.at, f.initial, meta.grid_ms)
         else:
             register_accept(p, f.at, p.last)
+            p.row_to = (f.at // meta.grid_ms + 1) * meta.grid_ms
             p.flags |= BARE
     f.done = 1
     scalars[APPLIED] += 1

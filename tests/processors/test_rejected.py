@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from processors.advance import Processor
 from processors.state import ENGINE, LATE, READINGS, REJECTS, REPEATS
 from schemas import codec, topics
+from schemas.control import engine_record
 from schemas.decode import TIME_MAX
 from schemas.encode_rows import text, varint
 from schemas.errors import EngineMismatch
@@ -18,6 +19,7 @@ from schemas.record_batches import Slab
 from tests.processors.logs import DOCUMENTS, eventful, logs, site
 from tests.processors.world import (
     HOUR,
+    KEY,
     MIN,
     T0,
     Record,
@@ -262,16 +264,12 @@ def test_garbage_of_any_contract(values: list[bytes]) -> None:
 
 def test_other_engines_stop_the_task_where_they_begin() -> None:
     """An engine record of another release is an error at its offset, ours is none; what came before is applied."""
-
-    def record(engine: int) -> bytes:
-        return codec.write("engine_record", {"sequence": 1, "engine": engine, "key_id": "", "signature": b""})
-
     log = records(
         [
             (T0, config(DOC)),
-            (T0, record(ENGINE)),
+            (T0, engine_record(1, ENGINE, KEY)),
             (T0, batch([(1, T0, 5)])),
-            (T0, record(ENGINE + 1)),
+            (T0, engine_record(2, ENGINE + 1, KEY)),
             (T0, batch([(1, T0, 6)])),
         ]
     )
