@@ -15,6 +15,7 @@ the same blocks and send the same tokens, and each commits the ends of what it h
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from typing import Final
@@ -77,6 +78,8 @@ class Sink:
         self._trusted_to_ms: int | None = None
         self._ranges = 0
         self._stored = 0
+        self._asked = threading.Event()
+        self._ends: dict[Place, int] = {}
 
     def run(self) -> None:
         """Works until it is told to stop.
@@ -100,13 +103,14 @@ class Sink:
             self._consumer.close()
 
     def vitals(self) -> Vitals:
-        """How the sink is, for any thread."""
-        consumer, lags = self._consumer, []
-        for (topic, partition), at in dict(self._next).items():
-            full = TopicPartition(topic_name(self._settings.kafka, topic), partition)
-            marks = consumer.get_watermark_offsets(full, cached=True) if consumer is not None else None
-            if marks is not None and marks[1] >= 0:
-                lags.append(({"topic": topic, "partition": str(partition)}, max(marks[1] - at, 0)))
+        """How the sink is, for any thread; the ends of topics are as old as the question before."""
+        self._asked.set()
+        ends = self._ends
+        lags = [
+            ({"topic": place[0], "partition": str(place[1])}, max(ends[place] - at, 0))
+            for place, at in dict(self._next).items()
+            if place in ends
+        ]
         values = [
             Vital("lag_messages", "offsets between what is read and the end of the topic", "gauge", lags),
             Vital("waiting_bytes", "read and not yet stored", "gauge", [({}, self._bytes)]),
@@ -124,6 +128,8 @@ class Sink:
                 self._member.poll(0)  # the group may have changed its mind; what this returns is read again
                 self._open()
             self._take()
+            if self._asked.is_set():
+                self._look()
             if self._is_due():
                 self._flush()
         except _Moved:
@@ -218,6 +224,17 @@ class Sink:
             else:
                 self._insert(range_, block)
         self._commit({place: range_.spans[place][1] for place in mine}, "")
+
+    def _look(self) -> None:
+        """Remembers where topics end, for `vitals`: a consumer lets no second thread in while one polls."""
+        self._asked.clear()
+        found = {}
+        for topic, partition in self._next:
+            full = TopicPartition(topic_name(self._settings.kafka, topic), partition)
+            marks = self._member.get_watermark_offsets(full, cached=True)
+            if marks is not None and marks[1] >= 0:
+                found[topic, partition] = marks[1]
+        self._ends = found
 
     # Messages.
 
