@@ -57,8 +57,8 @@ def world_with(kafka: KafkaSettings, folder: Path, *routes: dict[str, Any], **mo
 
 
 @contextlib.contextmanager
-def notifying(settings: Settings) -> Iterator[None]:
-    """A notifier in a thread, until the end of the block; what it raises is raised."""
+def notifying(settings: Settings) -> Iterator[threading.Thread]:
+    """A notifier in a thread, which is given, until the end of the block; what it raises is raised."""
     stop, raised = threading.Event(), list[BaseException]()
 
     def work() -> None:
@@ -70,7 +70,7 @@ def notifying(settings: Settings) -> Iterator[None]:
     thread = threading.Thread(target=work)
     thread.start()
     try:
-        yield
+        yield thread
     finally:
         stop.set()
         thread.join(DEADLINE_S)
