@@ -22,6 +22,25 @@ SOON_MS = 1_772_415_000_000
 """2026-03-02 09:30 in Shanghai."""
 
 
+RULE = """\
+pack: own
+rules:
+  - alert: LightsInEmptyRoom
+    each: {space: [office, meeting, classroom]}
+    roles: {light: light_power, people: occupancy}
+    expr: light > 50 W and people == 0
+    clear: light <= 50 W or people > 0
+    for: 20m
+    keep_firing_for: 2m
+    wastes: [light]
+    labels: {severity: warning}
+    annotations:
+      zh: {summary: 房间无人灯亮, action: 关灯}
+      en: {summary: Lights on in an empty room, action: Switch them off}
+    source: test
+"""
+
+
 def ganzhi(*arguments: str) -> str:
     """What a command prints."""
     result = CliRunner().invoke(build(arguments[0]), list(arguments), catch_exceptions=False)
@@ -29,6 +48,7 @@ def ganzhi(*arguments: str) -> str:
     return result.stdout
 
 
+@pytest.mark.long
 def test_imported_history_is_tried_planned_and_its_health_told(
     stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -53,7 +73,7 @@ def test_imported_history_is_tried_planned_and_its_health_told(
     (model / "rules").mkdir(parents=True)
     for file, text in MODEL.items():
         (model / file).write_text(text)
-    (model / "rules" / "own.yaml").write_text("pack: own\ninclude: builtin/lighting\nrules: []\n")
+    (model / "rules" / "own.yaml").write_text(RULE)
     ganzhi("apply", str(model), "--json")
     documents = read_documents(settings.kafka)
     numbers = dict(zip(documents["lab"].table("points")["id"], documents["lab"].table("points")["number"], strict=True))
