@@ -40,13 +40,16 @@ class Outcome:
     alive: list[str] = dataclasses.field(default_factory=list)
     fuzzed: hostile.Fuzzed = dataclasses.field(default_factory=hostile.Fuzzed)
     weather: Weather | None = None
+    broken: str = ""
+    """why the storm could not be lived through"""
 
     @property
     def wrong(self) -> list[str]:
         """Every violation, as text."""
         texts = [one.told() for total in self.many for one in total.wrong]
         texts += self.fuzzed.wrong if not self.fuzzed.crashes else []
-        return texts + (self.weather.findings.violations if self.weather else [])
+        texts += self.weather.findings.violations if self.weather else []
+        return texts + ([self.broken] if self.broken else [])
 
     def figures(self) -> dict[str, Any]:
         """The last line."""
@@ -186,7 +189,10 @@ def main() -> int:
     if not arguments.no_storm:
         left_s = arguments.minutes * 60 - (time.monotonic() - began_s) - 90
         _say(f"storm: seed {arguments.seed}")
-        storm(outcome, arguments.seed, left_s)
+        try:
+            storm(outcome, arguments.seed, left_s)
+        except Exception as error:  # noqa: BLE001  a storm that ends early is a violation, and the rest still counts
+            outcome.broken = f"the storm ended early: {type(error).__name__}: {str(error)[:2000]}"
     table(outcome)
     figures = outcome.figures()
     _say(json.dumps(figures))

@@ -532,7 +532,8 @@ class Storm:
         finally:
             server.kill()
             subprocess.run(["umount", str(folder)], check=True)
-        shutil.copytree(aside, folder, symlinks=True, dirs_exist_ok=True)
+        shutil.rmtree(folder)  # what was there before the other file system lay over it
+        shutil.copytree(aside, folder, symlinks=True)
         shutil.rmtree(aside)
         server.start()
         server.wait_ready()
