@@ -58,8 +58,9 @@ class Destroyed:
         start: UTC ms.
         sound: hours at whose start and end there is a good reading.
         unknown: hours of which something can only be estimated.
-        estimated: what was used in them, but for what was measured after a silence of more than a day had ended inside
-            of one with a swap: such a silence is one row, up to the swap.
+        estimated: what counts in them, on the straight line between two things that are known; but for what was
+            measured after a silence of more than a day had ended inside of one with a swap: such a silence is one row,
+            up to the swap.
         damage: how often each thing was done.
     """
 
@@ -90,7 +91,7 @@ def destroy(number: int, start: int, usage: Longs, seed: int) -> Destroyed:
     values[0] = level
     facts: list[tuple[int, bytes]] = []
     anchors: list[int] = []
-    after: dict[int, int] = {}
+    swapped: dict[int, int] = {}
     damage = dict.fromkeys(("swaps", "multipliers", "rollovers", "dropped", "corrupted", "late days", "repeats"), 0)
     swaps = set(chance.integers(1, count, max(1, count // 2000)).tolist())
     multipliers = set(chance.integers(1, count, max(1, count // 4000)).tolist()) - swaps
@@ -110,7 +111,7 @@ def destroy(number: int, start: int, usage: Longs, seed: int) -> Destroyed:
             )
             facts.append((at + int(chance.integers(0, 21)) * DAY_MS, told))
             anchors.append(at)
-            after[at] = left
+            swapped[at] = part
             damage["swaps"] += 1
         if hour in multipliers:
             ratio = int(chance.choice([1, 2, 4, 5, 10]))
@@ -128,20 +129,34 @@ def destroy(number: int, start: int, usage: Longs, seed: int) -> Destroyed:
     good = kept.copy()
     _corrupt(chance, span, values, kept, good, damage)
     known = np.unique(np.concatenate([times[good], np.array(anchors, np.int64)]))
+    counted = np.concatenate([[0], np.cumsum(usage)])
+    totals = [int(counted[(time - start) // HOUR_MS]) + swapped.get(time, 0) for time in known.tolist()]
     unknown = np.zeros(count, bool)
     measured = 0
     silences = np.diff(known)
     for place, silence in enumerate(silences.tolist()):
         first, last = known[place : place + 2].tolist()
         if silence > 2 * HOUR_MS:
-            unknown[(first - start) // HOUR_MS : -((start - last) // HOUR_MS)] = True
-            if silence > DAY_MS and last in after and silences[place + 1] <= 2 * HOUR_MS:
-                measured += after[last]
-    estimated = int(usage[unknown].sum()) - measured
+            end = -((start - last) // HOUR_MS)
+            unknown[(first - start) // HOUR_MS : end] = True
+            if silence > DAY_MS and last in swapped and silences[place + 1] <= 2 * HOUR_MS:
+                measured += _on_the_line(known, totals, start + end * HOUR_MS) - totals[place + 1]
+    bounds = start + HOUR_MS * np.flatnonzero(np.diff(np.concatenate([[False], unknown, [False]])))
+    levels = [_on_the_line(known, totals, int(bound)) for bound in bounds]
+    estimated = sum(levels[1::2]) - sum(levels[::2]) - measured
     arrivals = facts + _delivered(chance, number, times[kept], values[kept], damage)
     return Destroyed(
         arrivals, times[kept], values[kept], usage, start, good[:-1] & good[1:], unknown, estimated, damage
     )
+
+
+def _on_the_line(known: Longs, totals: list[int], time: int) -> int:
+    """What was used up to a time: known, or on the straight line between the two times that are."""
+    after = int(np.searchsorted(known, time))
+    if known[after] == time:
+        return totals[after]
+    start, end = int(known[after - 1]), int(known[after])
+    return totals[after - 1] + (totals[after] - totals[after - 1]) * (time - start) // (end - start)
 
 
 def _dropped(chance: np.random.Generator, count: int, damage: dict[str, int]) -> NDArray[np.bool_]:
