@@ -20,7 +20,7 @@ from schemas.model.document import LIMITS, Document
 from schemas.model.points import PointColumns, point_columns
 from schemas.model.presence import CO2, Estimator, estimators, parameters
 from schemas.rules.instances import WINDOW, compile_rules
-from schemas.rules.program import ROLES_MAX, WIN_COLUMNS, CompiledRules, Op, cell_ms
+from schemas.rules.program import FLAG_ROLES, ROLES_MAX, WIN_COLUMNS, CompiledRules, Op, cell_ms
 
 META: Final = np.dtype(
     [
@@ -117,7 +117,7 @@ DAY_S: Final = 86_400
 DAY_MS: Final = 1000 * DAY_S
 GAUGE_MAX: Final = 1 << 40
 """Gauges and states, in thousandths: times the milliseconds of an interval this fits in int64."""
-_TRUTHS: Final = (Op.SCHEDULE, Op.LT, Op.LE, Op.GT, Op.GE, Op.EQ, Op.NE, Op.AND, Op.OR, Op.NOT)
+_TRUTHS: Final = (Op.SCHEDULE, Op.FLAG, Op.LT, Op.LE, Op.GT, Op.GE, Op.EQ, Op.NE, Op.AND, Op.OR, Op.NOT)
 SPREAD_INTERVALS_MAX: Final = 200
 """A gap is spread over so many intervals at most: a reading's rows must fit into `step.READING_ROWS`."""
 SPREAD_MAX_MS: Final = 1 << 31
@@ -733,6 +733,7 @@ def _loaded(
         for first, last in (raise_span[rule], clear_span[rule]):
             program = code[first:last]
             loaded[rule, program[program[:, 0] == int(Op.LOAD), 1]] = 1
+            loaded[rule, program[program[:, 0] == int(Op.FLAG), 1] % FLAG_ROLES] = 1
     return loaded
 
 

@@ -19,7 +19,8 @@ in a second subject of the same kind, a sibling. Lines of `expect` are `firing`,
 the alert steps up to, and when that became so, counted from the first reading. `like` begins with another case; `late`
 delivers every third reading so much later, `twice` sends everything again with other values, `jitter` moves readings,
 `starts` leaves out what comes before, `behind` is a clock that is late, `without` removes roles (then there must be no
-instance: `expect: none`).
+instance: `expect: none`), `told` is when somebody says that the meter of a register that falls (`-500 Wh x15m`) was
+swapped there.
 """
 
 import dataclasses
@@ -57,6 +58,7 @@ _MARKS: Final = (
     "starts",
     "without",
     "behind",
+    "told",
     "expect",
     "at",
     "every",
@@ -94,6 +96,7 @@ class Case:
         jitter_ms: readings are early or late by up to so much.
         without: roles that are not there.
         behind_ms: readings of the subject carry a time that is so far back.
+        told_ms: when the swap of a register that fell is told; 0: never.
     """
 
     rule: str
@@ -112,6 +115,7 @@ class Case:
     jitter_ms: int = 0
     without: tuple[str, ...] = ()
     behind_ms: int = 0
+    told_ms: int = 0
 
 
 def read_folder(folder: Path) -> Iterator[tuple[tuple[dict[str, Any], Lines], list[Case]]]:
@@ -215,6 +219,7 @@ def _case(rule: str, name: str, file: str, settings: Mapping[str, Any], own: Map
         parse_duration(str(body.get("jitter", "0s"))),
         without,
         parse_duration(str(body.get("behind", "0s"))),
+        parse_duration(str(body.get("told", "0s"))),
     )
 
 

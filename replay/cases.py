@@ -10,6 +10,7 @@ from processors.outputs import Output
 from replay.case_files import Case, Series
 from schemas import codec, topics, units
 from schemas.codec import Json
+from schemas.control import SigningKey, sign
 from schemas.errors import ModelError
 from schemas.model.document import LIMITS, Document, Table
 from schemas.model.generated import generated_points
@@ -22,6 +23,7 @@ from schemas.rules.instances import instance_key
 SITE: Final = "site"
 BUILDING: Final = "building"
 GATEWAY: Final = "gateway"
+METER: Final = "meter"
 CALENDAR: Final = "calendar"
 DAY_MS: Final = 86_400_000
 BEFORE_DAYS: Final = 40
@@ -42,6 +44,9 @@ _UNITS: Final = {
 """What a series without a unit is in, by the dimension of its role."""
 
 Row = dict[str, Json]
+
+_KEY: Final = SigningKey.of(bytes(32))
+"""Who tells facts in a case; there is nobody to keep it from."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,6 +169,11 @@ class _Site:
             edge["sign"] = 1 if binding.reach == "plus" else -1
             self.tables.setdefault("balance", []).append(edge)
         self.points[role, number] = row
+        if case.told_ms and number == 1:
+            self.tables["meters"] = [dict.fromkeys(TABLES["meters"].columns) | {"id": METER}]
+            self.tables.setdefault("meter_install", []).append(
+                dict.fromkeys(TABLES["meter_install"].columns) | {"meter": METER, "point": row["id"]}
+            )
 
     def _equip(self, row: Row, kind: str, role: str, number: int) -> None:
         equip: Row = {"id": f"{role}-equip-{number}", "kind": kind, "space": row["space"], "serves": []}
@@ -215,7 +225,7 @@ class _Site:
             tables=tables,
             rules=[self.pack],
             calendars={CALENDAR: calendar},
-            keys={},
+            keys={_KEY.key_id: _KEY.public},
             next_number=len(self.points) + len(generated) + 1,
         )
 
@@ -257,6 +267,33 @@ class _Site:
             yield from make(step)
             yield case.start_ms + step * case.every_ms + case.every_ms // 2, codec.write("tick", {"clock_ms": 0})
         yield case.start_ms + length * case.every_ms, codec.write("tick", {"clock_ms": 0})
+        if case.told_ms and self.tables.get("meters"):
+            yield case.start_ms + case.told_ms, self._swap()
+
+    def _swap(self) -> bytes:
+        """The fact that the meter was swapped, a second before the first reading of a lower level."""
+        fallen = []
+        for (role, number), series in self.case.series.items():
+            if (role, number) in self.points and number == 1:
+                steps = [
+                    step for step, value in enumerate(series.values) if value is not None and value.startswith("-")
+                ]
+                fallen += [(role, step) for step in steps[:1]]
+        if not fallen:
+            raise ValueError("`told` needs a register that falls, as in `-500 Wh x15m`")
+        values = dict.fromkeys(("final", "initial", "numerator", "denominator", "span"))
+        registers = [{"point": self.points[role, 1]["number"], **values} for role, _ in fallen]
+        at_ms = self.case.start_ms + fallen[0][1] * self.case.every_ms - 1000
+        said = {
+            "site": SITE,
+            "event_id": "1",
+            "meter": METER,
+            "kind": "swapped",
+            "at_ms": at_ms,
+            "registers": registers,
+        }
+        words = {"comment": "", "serial_before": "", "serial": "", "replaces": ""}
+        return sign("meter_fact", {**said, **words}, _KEY)
 
     def _time(self, step: int) -> int:
         wobble = self.case.jitter_ms * ((step * 7) % 11 - 5) // 5 if step else 0

@@ -7,13 +7,14 @@ from processors.kernels.jit import kernel
 from processors.kernels.rows import Longs
 from processors.kernels.windows import nth_of, schedule_place
 from processors.state import NEVER, RESUMED, SCRATCH, SORTING
-from schemas.rules.program import FALSE, TRUE, UNKNOWN, Agg, Op
+from schemas.rules.program import FALSE, FLAG_ROLES, TRUE, UNKNOWN, Agg, Op
 
 _LOAD = int(Op.LOAD)
 _AGE = int(Op.AGE)
 _SCHEDULE = int(Op.SCHEDULE)
 _WINDOW = int(Op.WINDOW)
 _SIBLINGS = int(Op.SIBLINGS)
+_FLAG = int(Op.FLAG)
 _ADD = int(Op.ADD)
 _MUL = int(Op.MUL)
 _DIV = int(Op.DIV)
@@ -57,6 +58,15 @@ def slot_latest(slot: int, lists: Longs, points: Records) -> int:
     for k in range(slot + 1, slot + 1 + lists[slot, 1]):
         latest = max(latest, points[lists[k, 0]].fact_time)
     return latest
+
+
+@kernel
+def _flagged(slot: int, marks: int, lists: Longs, points: Records) -> int:
+    """1 while a point of a slot has one of the marks; it stays known however old the point's last reading is."""
+    for k in range(slot + 1, slot + 1 + lists[slot, 1]):
+        if points[lists[k, 0]].flags & marks:
+            return np.int64(1)
+    return np.int64(0)
 
 
 @kernel
@@ -171,7 +181,7 @@ def run(
     for i in range(first, last):
         op = lists[i, 0]
         argument = lists[i, 1]
-        if op <= _SIBLINGS:
+        if op <= _FLAG:
             value = argument
             known = 1
             if op == _LOAD:
@@ -187,6 +197,8 @@ def run(
             elif op == _WINDOW:
                 look = looks + 2 * argument
                 value, known = _window(lists[look, 0], lists[look, 1], clock, lists, meta, points, windows)
+            elif op == _FLAG:
+                value = _flagged(lists[roles + argument % FLAG_ROLES, 0], argument // FLAG_ROLES, lists, points)
             elif op == _SIBLINGS:
                 look = looks + 2 * argument
                 value, known = _siblings(

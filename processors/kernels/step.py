@@ -52,6 +52,7 @@ from processors.state import (
     SITE,
     TIMERS,
     TOLD,
+    UNRECORDED,
     VERDICT_LATE,
     VERDICT_RANGE,
     MetaRow,
@@ -389,6 +390,7 @@ def step(
             before = p.clock
             rows_from = context[CURSOR]
             looks_changed = False
+            unrecorded = p.flags & UNRECORDED
             if info.kind == 0 and p.flags & TOLD:
                 while tell(
                     p, info, row, time, value, quality > 0, all_limits, facts, context, scalars, lists, instances,
@@ -424,6 +426,8 @@ def step(
                     out,
                 )
             if mode == BACKFILL:
+                if unrecorded == 0:
+                    p.flags &= ~UNRECORDED  # of what is imported the verdicts tell, and nobody is paged
                 continue
             # What the rules see, and the rules that have to look.
             if info.tracks_end > info.tracks and feed(
@@ -443,7 +447,7 @@ def step(
                     p.since = time
                 p.fact_value = value
                 p.fact_good = good
-            changed = changed or looks_changed
+            changed = changed or looks_changed or p.flags & UNRECORDED != unrecorded
             for edge in range(info.edges, info.edges_end):
                 instance = lists[edge, 0]
                 # An idle instance that looks at the value can only change when the value does; one that looks at the

@@ -35,7 +35,7 @@ from schemas.rules.language import (
     Unary,
     suggest,
 )
-from schemas.rules.program import CELL_MS, CELLS_MAX, DAYS_MAX, LOOKS_MAX, STACK_MAX, Fn, Look, Op
+from schemas.rules.program import CELL_MS, CELLS_MAX, DAYS_MAX, FLAG_ROLES, FLAGS, LOOKS_MAX, STACK_MAX, Fn, Look, Op
 from schemas.rules.quantities import DIMENSIONLESS, DURATION, Dimension, Quantity, describe, literal, rate
 from schemas.rules.schedules import WORKDAY
 
@@ -139,6 +139,7 @@ def compile_expression(node: Node, scope: Scope) -> Program | None:
     if stack_depth(found.code) > STACK_MAX:
         raise _fail(node, f"it needs a stack of {stack_depth(found.code)}, at most {STACK_MAX}; nest less to the right")
     reads = {argument for op, argument in found.code if op in (Op.LOAD, Op.AGE)}
+    reads |= {argument % FLAG_ROLES for op, argument in found.code if op == Op.FLAG}
     looks = {argument for op, argument in found.code if op in (Op.WINDOW, Op.SIBLINGS)}
     reads |= {compiler.looks[argument].role for argument in looks}
     schedules = sorted({argument for op, argument in found.code if op == Op.SCHEDULE})
@@ -241,6 +242,8 @@ class _Compiler:
         if node.function in LOOKS_BACK:
             look, quantity = self.past(node, index)
             return self.looking(Op.WINDOW, node, look, quantity)
+        if node.function == "flag":
+            return _Logic(((Op.FLAG, index + FLAG_ROLES * FLAGS[node.word]),))
         if node.function == "age":
             return _Measured(((Op.AGE, index),), DURATION, Fraction(1, 1000), age_of=index)
         if node.argument not in self.scope.intervals:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from schemas.rules.program import FALSE, STACK_MAX, UNKNOWN, Op
+from schemas.rules.program import FALSE, FLAG_ROLES, STACK_MAX, UNKNOWN, Op
 
 INT64_MAX: Final = (1 << 63) - 1
 INT64_MIN: Final = -(1 << 63)
@@ -30,6 +30,7 @@ def evaluate(
     ages: Sequence[int],
     schedules: Sequence[int],
     looks: Sequence[tuple[int, bool]] = (),
+    flags: Sequence[int] = (),
 ) -> tuple[int, bool]:
     """Runs a program.
 
@@ -40,6 +41,7 @@ def evaluate(
         ages: milliseconds since the last reading of each role, NEVER where there was none.
         schedules: FALSE, TRUE or UNKNOWN of each schedule.
         looks: (value, known) of what looks back or at siblings.
+        flags: marks of each role; those of its points together.
 
     Returns:
         (value, known); the value of an unknown result is 0. A result outside int64, also of a * b before it is divided,
@@ -55,6 +57,10 @@ def evaluate(
             if not 0 <= argument < len(looks):
                 raise ValueError(f"{op.name} of index {argument}, of {len(looks)}")
             stack.append(looks[argument] if looks[argument][1] else _UNKNOWN)
+        elif op == Op.FLAG:
+            if not 0 <= argument % FLAG_ROLES < len(flags):
+                raise ValueError(f"{op.name} of index {argument % FLAG_ROLES}, of {len(flags)}")
+            stack.append((int(flags[argument % FLAG_ROLES] & argument // FLAG_ROLES != 0), True))
         elif op in (Op.PUSH, Op.LOAD, Op.AGE, Op.SCHEDULE):
             stack.append(_leaf(op, argument, values, known, ages, schedules))
         else:

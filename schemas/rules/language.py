@@ -4,7 +4,7 @@
     comparison := sum (("<" | "<=" | ">" | ">=" | "==" | "!=") sum)?
     sum        := product (("+" | "-") product)* ; product := unary (("*" | "/") unary)* ; unary := "-" unary | primary
     primary    := number unit? | "true" | "false" | role | "$" param | function "(" arguments ")" | "(" expression ")"
-    arguments  := (name | siblings: function(…))? ("," (number unit? | "$" param))*
+    arguments  := (name | siblings: function(…))? ("," (number unit? | "$" param | flag: name))*
 
 `FUNCTIONS` lists the functions and how many arguments each takes.
 
@@ -22,6 +22,7 @@ from typing import Final, TypeAlias
 
 from schemas import units
 from schemas.errors import ExpressionError
+from schemas.rules.program import FLAGS
 
 CHARS_MAX: Final = 2000
 DEPTH_MAX: Final = 64
@@ -37,6 +38,7 @@ FUNCTIONS: Final[Mapping[str, tuple[str, int, int]]] = MappingProxyType(
         "workday": ("workday()", 0, 0),
         "age": ("age(role)", 0, 0),
         "interval": ("interval(role)", 0, 0),
+        "flag": ("flag(role, changed_without_record)", 0, 0),
         "increase": ("increase(role, 1h)", 1, 1),
         "avg_over": ("avg_over(role, 24h)", 1, 1),
         "min_over": ("min_over(role, 24h) or min_over(role, 24h, 1h)", 1, 2),
@@ -102,7 +104,8 @@ class Call:
     """A function.
 
     `argument` is the first name in the parentheses, empty where there is none; `rest` what follows it; `inner` the call
-    that stands in the place of a name (siblings only), of which `argument` is the role then.
+    that stands in the place of a name (siblings only), of which `argument` is the role then; `word` the name that
+    follows it (flag only).
     """
 
     place: Place
@@ -110,6 +113,7 @@ class Call:
     argument: str
     rest: tuple["Node", ...] = ()
     inner: "Call | None" = None
+    word: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -329,6 +333,7 @@ class _Parser:
                 if inner.function not in LOOKS_BACK:
                     raise self.fail(f"siblings() takes a role or a function over its past: {written}", token)
                 argument = inner.argument
+        word = self.word(written) if name.text == "flag" else ""
         rest = []
         while self.tokens[self.at].text == ",":
             self.at += 1
@@ -338,7 +343,16 @@ class _Parser:
             raise self.fail(f"{name.text}() is written {written}", token)
         if not least <= len(rest) <= most:
             raise self.fail(f"{name.text}() is written {written}", name)
-        return Call(name.place, name.text, argument, tuple(rest), inner)
+        return Call(name.place, name.text, argument, tuple(rest), inner, word)
+
+    def word(self, written: str) -> str:
+        """What a flag is called."""
+        comma, token = self.next(), self.next()
+        if comma.text != ",":
+            raise self.fail(f"flag() is written {written}", comma)
+        if token.text not in FLAGS:
+            raise self.fail(f"unknown flag {token.text!r}{suggest(token.text, FLAGS)}", token)
+        return token.text
 
     def literal(self, written: str) -> Node:
         token = self.next()

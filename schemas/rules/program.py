@@ -7,7 +7,9 @@ division by zero are unknown.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from enum import IntEnum
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -15,6 +17,9 @@ from numpy.typing import NDArray
 
 STACK_MAX: Final = 16
 ROLES_MAX: Final = 8
+FLAG_ROLES: Final = 256
+FLAGS: Final[Mapping[str, int]] = MappingProxyType({"changed_without_record": 16})
+"""What `flag(role, NAME)` asks for, and the mark of a point that it means (`processors.state`: UNRECORDED)."""
 FALSE: Final = 0
 TRUE: Final = 1
 UNKNOWN: Final = 2
@@ -36,6 +41,8 @@ class Op(IntEnum):
     old"""
     SIBLINGS = 5
     """argument: index of the look in the instance; the median of the siblings' values, scaled by their rated power"""
+    FLAG = 6
+    """argument: index of the role + FLAG_ROLES x marks; 1 while one of its points has one of these marks"""
     ADD = 10
     SUB = 11
     MUL = 12

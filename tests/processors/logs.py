@@ -73,6 +73,18 @@ RECENT = pack(
     expr: age(people) < 90 s and light > 10 W
     for: 1m"""
 )
+CHANGED = pack(
+    """Changed
+    each: {point: [energy, water]}
+    roles: {reading: any}
+    expr: flag(reading, changed_without_record)""",
+    """ChangedInTheLight
+    each: {space: [office]}
+    roles: {load: energy, light: light_power}
+    expr: light > 10 W and flag(load, changed_without_record)
+    for: 2m
+    keep_firing_for: 5m""",
+)
 CALENDAR = {"2026-01-01": "workday", "2026-01-02": "workday", "2026-01-03": "restday"}
 SCHEDULES = [{"name": "work", "day_kind": "workday", "from": "08:30", "to": "09:40"}]
 

@@ -249,6 +249,22 @@ def test_a_meter_changed_without_record_and_the_fact_that_comes_later() -> None:
     assert not int(processor.state.points["flags"][0]) & UNRECORDED
 
 
+def test_what_is_imported_marks_no_meter() -> None:
+    """A fall in backfill has its verdict, and rules see nothing of it; nor does backfill take a mark away."""
+    falls = [(1000, "live"), (1010, "live"), (3, "backfill"), (5, "backfill"), (9, "backfill")]
+    log = [
+        (T0 + place * Q + 1000, batch([(REGISTER, T0 + place * Q, value)], mode=mode))
+        for place, (value, mode) in enumerate(falls)
+    ]
+    processor, rows = feed(*log)
+    assert codes(rows) == ["dip", "dip", "reset"]
+    assert not int(processor.state.points["flags"][0]) & UNRECORDED
+    fallen = [read(T0 + place * Q, value) for place, (value, _) in enumerate(falls)]
+    later = T0 + 5 * Q
+    processor, _ = feed(*fallen, (later + 1000, batch([(REGISTER, later, 12)], mode="backfill")))
+    assert int(processor.state.points["flags"][0]) & UNRECORDED
+
+
 def test_a_fact_that_comes_while_the_new_meter_is_not_believed_yet() -> None:
     """Readings of the new meter were set aside as a dip: the fact explains them, all usage is there, and the span is marked."""
     log = [read(T0, 1000), read(T0 + Q, 1010), read(T0 + 2 * Q, 3), read(T0 + 3 * Q, 5)]

@@ -1,5 +1,6 @@
 """Every row of any history is what the oracle says."""
 
+import random
 from collections.abc import Mapping, Sequence
 
 from hypothesis import given
@@ -7,10 +8,25 @@ from hypothesis import strategies as st
 
 from processors.state import LATE, READINGS, REPEATS
 from schemas.model.document import Document
-from tests.processors.logs import DOCUMENTS, FIRST, RECENT, busy, eventful, logs, site
-from tests.processors.world import T0, Record, comparable, config, library, records, run
+from tests.processors.logs import (
+    CHANGED,
+    DOCUMENTS,
+    FIRST,
+    HAND,
+    LIGHT,
+    MAIN,
+    RECENT,
+    busy,
+    eventful,
+    logs,
+    said,
+    site,
+)
+from tests.processors.world import MIN, T0, Record, batch, comparable, config, library, records, run
 from tests.support.oracle.engine import Oracle
 from tests.support.patience import patient
+
+FALLS = site(CHANGED, limits={"outage_ms": 10**12, "dips": 2})
 
 
 def compare(log: Sequence[Record], documents: Mapping[bytes, Document]) -> dict[str, int]:
@@ -58,3 +74,26 @@ def test_ages_bounded_from_above(seed: int) -> None:
     """A rule that wants a role to be fresh is looked at when the role is read again, also when its value is the same."""
     fresh = site(RECENT, limits={"outage_ms": 10**12})
     compare(records([(T0, config(fresh)), *busy(seed, 120)]), library(fresh))
+
+
+def falling(seed: int) -> list[Record]:
+    """A day of a register that falls now and then, live or imported, and of what is told of it."""
+    chance, level, log = random.Random(seed), 5000, [(T0, config(FALLS))]
+    for step in range(96):
+        now = T0 + step * 15 * MIN
+        level += chance.randrange(40)
+        if chance.random() < 0.1:
+            level = chance.choice([0, 3, 90, level // 2])
+        mode = "backfill" if chance.random() < 0.2 else "live"
+        readings = [(MAIN, now, level), (HAND, now, 4 * level), (LIGHT, now, chance.choice([0, 60_000]))]
+        log.append((now + 1000, batch(readings[: chance.choice([1, 3, 3])], mode=mode, base_ms=now)))
+        if chance.random() < 0.1:
+            log.append((now + 1000, said(chance, now, {MAIN: level, HAND: 4 * level})))
+    return records(log)
+
+
+@patient(max_examples=20)
+@given(st.integers(0, 10**9))
+def test_meters_that_changed_without_a_record(seed: int) -> None:
+    """A register that fell raises what looks at it, unless it was imported, and the fact ends it."""
+    compare(falling(seed), library(FALLS))

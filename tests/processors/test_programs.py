@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from processors.kernels import programs
 from processors.layout import build
-from processors.state import CONTEXT, RESUMED, empty_points, empty_state
+from processors.state import CONTEXT, RESUMED, SCALED, UNRECORDED, empty_points, empty_state
 from schemas.rules.evaluate import NEVER, evaluate
-from schemas.rules.program import FALSE, STACK_MAX, TRUE, UNKNOWN, Op
+from schemas.rules.program import FALSE, FLAG_ROLES, FLAGS, STACK_MAX, TRUE, UNKNOWN, Op
 from tests.processors.world import MIN, T0, document, pack, point
 from tests.support.patience import patient
 
@@ -50,8 +50,10 @@ WIDE = st.one_of(
 def code(draw: st.DrawFn, depth: int = 4) -> list[tuple[int, int]]:
     """A well-formed program; its first operands may be nested further than its second ones."""
     if depth == 0 or draw(st.integers(0, 3)) == 0:
-        leaf = draw(st.sampled_from([Op.PUSH, Op.LOAD, Op.LOAD, Op.AGE, Op.SCHEDULE]))
-        argument = {Op.PUSH: WIDE, Op.SCHEDULE: st.just(0)}.get(leaf, st.integers(0, ROLES - 1))
+        leaf = draw(st.sampled_from([Op.PUSH, Op.LOAD, Op.LOAD, Op.AGE, Op.SCHEDULE, Op.FLAG]))
+        role = st.integers(0, ROLES - 1)
+        flags = role.map(lambda index: index + FLAG_ROLES * UNRECORDED)
+        argument = {Op.PUSH: WIDE, Op.SCHEDULE: st.just(0), Op.FLAG: flags}.get(leaf, role)
         return [(int(leaf), draw(argument))]
     kind = draw(st.sampled_from(["binary", "binary", "scale", "logic", "not", "negate"]))
     first = draw(code(depth - 1))
@@ -79,6 +81,11 @@ FACT = st.tuples(
 )
 
 
+def mark(value: int) -> int:
+    """Whether a point of that value fell without a record."""
+    return UNRECORDED if value % 3 == 0 else 0
+
+
 def kernel_says(
     program: list[tuple[int, int]], facts: list[tuple[int, int, bool]], clock: int, resumed: int, run: Any
 ) -> int:
@@ -88,6 +95,7 @@ def kernel_says(
     state.scalars[RESUMED] = resumed
     for row, (value, age, good) in enumerate(facts):
         points["fact_value"][row], points["fact_time"][row], points["fact_good"][row] = value, clock - age, good
+        points["flags"][row] = SCALED | mark(value)
     start = len(LAYOUT.arrays.lists)
     moved = [(op, SCHEDULE if op == Op.SCHEDULE else argument) for op, argument in program]
     lists = np.concatenate([LAYOUT.arrays.lists, np.array(moved, np.int64).reshape(-1, 2)])
@@ -105,7 +113,9 @@ def reference_says(program: list[tuple[int, int]], facts: list[tuple[int, int, b
     times = [clock - age for _, age, _ in facts]
     latest = [times[0], max(times[1:3]), max(times[3:5])]
     ages = [*(max(clock - max(time, resumed), 0) for time in latest), NEVER]
-    value, is_known = evaluate(program, values, known, ages, [TRUE])
+    marks = [mark(value) for value, _, _ in facts]
+    flags = [marks[0], marks[1] | marks[2], marks[3] | marks[4], 0]
+    value, is_known = evaluate(program, values, known, ages, [TRUE], (), flags)
     return (TRUE if value else FALSE) if is_known else UNKNOWN
 
 
@@ -136,9 +146,16 @@ def test_the_python_twin_says_the_same() -> None:
             (int(Op.PUSH), 60_000),
             (int(Op.GT), 0),
             (int(chooser.choice([Op.AND, Op.OR])), 0),
+            (int(Op.FLAG), chooser.randrange(4) + FLAG_ROLES * UNRECORDED),
+            (int(chooser.choice([Op.AND, Op.OR])), 0),
         ]
         said = kernel_says(program, facts, T0, T0 - MIN, programs.run)
         assert said == kernel_says(program, facts, T0, T0 - MIN, programs.run.py_func)
+
+
+def test_what_flags_are_called_is_what_points_are_marked_with() -> None:
+    """The names of the language and the bits of the state."""
+    assert dict(FLAGS) == {"changed_without_record": UNRECORDED}
 
 
 def test_the_deepest_stack() -> None:

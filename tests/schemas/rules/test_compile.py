@@ -13,7 +13,7 @@ from schemas.errors import ExpressionError
 from schemas.rules.compile import Program, Scope, compile_expression, stack_depth
 from schemas.rules.evaluate import INT64_MAX, INT64_MIN, evaluate
 from schemas.rules.language import parse
-from schemas.rules.program import FALSE, STACK_MAX, TRUE, UNKNOWN, Op
+from schemas.rules.program import FALSE, FLAGS, STACK_MAX, TRUE, UNKNOWN, Op
 from schemas.rules.quantities import of_point
 
 ROLES: Final = {
@@ -355,6 +355,17 @@ def test_a_stack_that_is_too_deep_is_refused() -> None:
     assert stack_depth(compiled("n + (" * 15 + "b" + ")" * 15 + " > 1").code) == STACK_MAX
 
 
+def test_flags_of_a_role() -> None:
+    """A mark is a truth of its own, of a role that may be anything, known whatever its value is."""
+    program = compiled("flag(any, changed_without_record) and not flag(p, changed_without_record)")
+    assert program.reads == (INDEX["p"], INDEX["any"])
+    marks = [0] * len(ROLES)
+    for marked, expected in (((), False), (("any",), True), (("any", "p"), False)):
+        flags = [FLAGS["changed_without_record"] * (name in marked) for name in ROLES]
+        found = evaluate(program.code, marks, [False] * len(ROLES), [-1] * len(ROLES), (UNKNOWN, UNKNOWN), (), flags)
+        assert found == (int(expected), True)
+
+
 @pytest.mark.parametrize(
     "code",
     [
@@ -363,6 +374,7 @@ def test_a_stack_that_is_too_deep_is_refused() -> None:
         [(Op.PUSH, 1), (Op.PUSH, 2)],
         [(Op.LOAD, 9)],
         [(Op.SCHEDULE, -1)],
+        [(Op.FLAG, 0)],
         [(Op.PUSH, 1)] * (STACK_MAX + 1),
         [(99, 0)],
     ],

@@ -6,7 +6,7 @@ from typing import Any
 
 from schemas.rules.evaluate import NEVER as NO_AGE
 from schemas.rules.evaluate import evaluate as run_program
-from schemas.rules.program import FALSE, TRUE, UNKNOWN, Agg, CompiledRules, Op
+from schemas.rules.program import FALSE, FLAG_ROLES, FLAGS, TRUE, UNKNOWN, Agg, CompiledRules, Op
 from tests.support.oracle.looks import Window, median
 from tests.support.oracle.points import History
 
@@ -151,7 +151,8 @@ class Instance:
 
     def loaded(self) -> list[History]:
         """Points whose value a program reads."""
-        roles = {argument for op, argument in self.rule.raising + self.rule.clearing if op == Op.LOAD}
+        codes = self.rule.raising + self.rule.clearing
+        roles = {argument % FLAG_ROLES for op, argument in codes if op in (Op.LOAD, Op.FLAG)}
         roles |= {role for _, _, role, _ in self.rule.looks}
         slots = [self.rule.slots[role] for role in roles]
         return [self.points[number] for slot in slots if slot for number in slot[1]]
@@ -177,6 +178,11 @@ class Instance:
         """(value, known) of a role."""
         slot = self.rule.slots[role]
         return (0, False) if slot is None else self._together(slot[1], slot[0], clock)
+
+    def flags(self, role: int) -> int:
+        """Marks of the points of a role together."""
+        slot = self.rule.slots[role]
+        return FLAGS["changed_without_record"] * any(self.points[number].unrecorded for number in (slot or (0, []))[1])
 
     def _together(self, numbers: list[int], aggregate: int, clock: int) -> tuple[int, bool]:
         values = []
@@ -233,7 +239,8 @@ class Instance:
             past = [state for time, state in bounds if time <= clock]
             schedules[number] = past[-1] if past else UNKNOWN
         looks = [self.look_at(*look, clock) for look in self.rule.looks]
-        value, known = run_program(code, [v for v, _ in values], [k for _, k in values], ages, schedules, looks)
+        flags = [self.flags(role) for role in range(len(self.rule.slots))]
+        value, known = run_program(code, [v for v, _ in values], [k for _, k in values], ages, schedules, looks, flags)
         return (TRUE if value else FALSE) if known else UNKNOWN
 
     # -- its life -----------------------------------------------------------------------------------------------------

@@ -302,6 +302,7 @@ class Oracle:
         point.told = [one for one in point.told if (one.at, one.kind) != (at, kind)]
         if point.times and at < point.times[-1]:
             point.late(told)
+            point.unrecorded = point.unrecorded and told.goes_on
             self._late_fact(point, at, level)
             return
         if point.aside_last and at < point.aside_last[0]:
@@ -434,7 +435,10 @@ class Oracle:
             return ""
         before = point.times[-1] if point.times else None
         first = {stream: len(self.rows[stream]) for stream in ("ledger", "gauges")}
+        unrecorded = point.unrecorded
         accepted = self._apply(site, point, time, value, quality, span_ms)
+        if mode != "live":
+            point.unrecorded = point.unrecorded and unrecorded
         self.counts["applied" if accepted else "set_aside"] += 1
         if mode == "live":
             rows = [(stream, row) for stream, start in first.items() for row in self.rows[stream][start:]]
@@ -459,6 +463,7 @@ class Oracle:
         meta = point.meta
         if meta.kind == "register":
             accepted, rows, verdicts = point.register(time, value, quality > 0, site.limits)
+            point.unrecorded = point.unrecorded or "reset" in verdicts.values()
             for (at, doubted), code in verdicts.items():
                 self._verdict(meta, at, doubted, code)
             for row in rows:

@@ -81,6 +81,7 @@ class History:
         self.width: int | None = None
         self.since = {"ratio": 0, "width": 0}
         self.bare = False
+        self.unrecorded = False
         self.settled = 0
 
     def renew(self, meta: Meta) -> None:
@@ -216,6 +217,7 @@ class History:
                     self.bare = True
                 else:
                     self._begin(fact.at, fact.initial)
+            self.unrecorded = self.unrecorded and fact.goes_on
             self.told.pop(0)
         return rows, verdicts
 
