@@ -4,6 +4,7 @@ The site is of a simulated domain, so that a run over hours of events takes seco
 50th office the lights are on for forty minutes while nobody is there: so many alerts must come, and no others.
 """
 
+import datetime as dt
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,7 +62,10 @@ def rooms_document(
 def _write(folder: Path, site: str, gateways: int, rooms: int, domain: str, pack: str) -> None:
     names = [f"g{number:05d}" for number in range(gateways)]
     places = [(gateway, f"{gateway}-{room:03d}") for gateway in names for room in range(rooms)]
-    (folder / "sites.csv").write_text(f"id,domain,time_zone\n{site},{domain},Asia/Shanghai\n")
+    (folder / "sites.csv").write_text(f"id,domain,time_zone,calendar\n{site},{domain},Asia/Shanghai,bench\n")
+    begin = dt.datetime.fromtimestamp(BEGIN_MS / 1000, dt.UTC).date()
+    days = [begin + dt.timedelta(days=number) for number in range(-1, 60)]
+    (folder / "calendars.csv").write_text("id,date,kind\n" + "".join(f"bench,{day},workday\n" for day in days))
     (folder / "buildings.csv").write_text(f"id,site,class,area_m2\nB,{site},A,1000\n")
     (folder / "gateways.csv").write_text("id,site\n" + "".join(f"{name},{site}\n" for name in names))
     (folder / "spaces.csv").write_text("id,building,kind\n" + "".join(f"{room},B,office\n" for _, room in places))

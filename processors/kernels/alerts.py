@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processors.kernels import waste
-from processors.kernels.jit import kernel
+from processors.kernels.jit import inner
 from processors.kernels.programs import Records, run, slot_latest
 from processors.kernels.rows import Longs, alert_row
 from processors.kernels.timers import wake_at
@@ -41,7 +41,7 @@ INHIBITED_MS = 60_000
 """What is inhibited is looked at so often."""
 
 
-@kernel
+@inner
 def own_clock(rule: RuleRow, lists: Longs, meta: Records, points: Records, scalars: Longs) -> int:
     """The instance's clock: the task's, or the slowest fact of its points that run by their data."""
     clock = scalars[CLOCK]
@@ -57,7 +57,7 @@ def own_clock(rule: RuleRow, lists: Longs, meta: Records, points: Records, scala
     return clock
 
 
-@kernel
+@inner
 def _true_from(at: int, rule: RuleRow, lists: Longs, points: Records) -> int:
     """Since when a result that an event at `at` made true has been true: not before the values it rests on were so."""
     since = at
@@ -69,7 +69,7 @@ def _true_from(at: int, rule: RuleRow, lists: Longs, points: Records) -> int:
     return since
 
 
-@kernel
+@inner
 def _deadlines(
     instance: int,
     upto: int,
@@ -114,7 +114,7 @@ def _deadlines(
         i.unknown_since = NEVER
 
 
-@kernel
+@inner
 def _pending(
     instance: int,
     result: int,
@@ -146,7 +146,7 @@ def _pending(
         i.unknown_since = NEVER
 
 
-@kernel
+@inner
 def _firing(
     cleared: int, at: int, i: InstanceRow, rule: RuleRow, lists: Longs, meta: Records, points: Records, parts: Records
 ) -> None:
@@ -164,14 +164,14 @@ def _firing(
         waste.resume(at, rule, lists, meta, points, parts)
 
 
-@kernel
+@inner
 def _next_change(schedule: int, clock: int, lists: Longs) -> int:
     """The next boundary of a schedule, or FAR."""
     following = schedule_place(schedule, clock, lists) + 1
     return lists[following, 0] if following <= schedule + lists[schedule, 1] else np.int64(FAR)
 
 
-@kernel
+@inner
 def _due(
     clock: int, i: InstanceRow, rule: RuleRow, lists: Longs, meta: Records, points: Records, scalars: Longs
 ) -> int:
@@ -212,7 +212,7 @@ def _due(
     return due
 
 
-@kernel
+@inner
 def _inhibited(rule: RuleRow, lists: Longs, instances: Records) -> bool:
     """Whether an alert that explains this one is pending or firing."""
     found = False
@@ -221,7 +221,7 @@ def _inhibited(rule: RuleRow, lists: Longs, instances: Records) -> bool:
     return found
 
 
-@kernel
+@inner
 def evaluate(
     instance: int,
     at: int,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processors.kernels import waste
-from processors.kernels.jit import kernel
+from processors.kernels.jit import inner, kernel
 from processors.kernels.registers import (
     judge,
     product,
@@ -61,7 +61,7 @@ Records = NDArray[np.void]
 _RATIO_MAX = (1 << 31) - 1
 
 
-@kernel
+@inner
 def first_fact(row: int, facts: Records) -> int:
     """Index of the first fact of a point's row that was not applied, or -1."""
     low, high = 0, len(facts)
@@ -101,14 +101,14 @@ def wide_share(step: int, part: int, whole: int) -> int:
     return found + share
 
 
-@kernel
+@inner
 def _divisor(a: int, b: int) -> int:
     while b != 0:
         a, b = b, a - a // b * b
     return a
 
 
-@kernel
+@inner
 def set_ratio(p: PointRow, numerator: int, denominator: int, at: int) -> None:
     """Another multiplier from now on; a remainder is carried over in the common denominator.
 
@@ -136,7 +136,7 @@ def set_ratio(p: PointRow, numerator: int, denominator: int, at: int) -> None:
     p.ratio_since = at
 
 
-@kernel
+@inner
 def set_width(p: PointRow, span: int, at: int) -> None:
     """Another value at which the register rolls over."""
     p.flags |= WIDE
@@ -144,12 +144,12 @@ def set_width(p: PointRow, span: int, at: int) -> None:
     p.width_since = at
 
 
-@kernel
+@inner
 def _width(p: PointRow, meta: MetaRow) -> int:
     return p.span if p.flags & WIDE else meta.span
 
 
-@kernel
+@inner
 def begin(p: PointRow, time: int, value: int, grid_ms: int) -> None:
     """Counting goes on here after a time of which nothing is known: no row covers it."""
     p.settled = p.total
@@ -160,7 +160,7 @@ def begin(p: PointRow, time: int, value: int, grid_ms: int) -> None:
     register_accept(p, time, value)
 
 
-@kernel
+@inner
 def _close(p: PointRow, meta: MetaRow, context: Longs, out: Longs) -> None:
     """Ends the open interval at the clock: after it nothing is known."""
     if p.clock > p.row_from or p.total != p.settled:
@@ -171,7 +171,7 @@ def _close(p: PointRow, meta: MetaRow, context: Longs, out: Longs) -> None:
     p.row_from = p.clock
 
 
-@kernel
+@inner
 def _piece(
     p: PointRow,
     meta: MetaRow,
@@ -207,7 +207,7 @@ def _piece(
         waste.usage(meta, start, at, used, context, lists, parts, instances, out)
 
 
-@kernel
+@inner
 def _reach(p: PointRow, meta: MetaRow, at: int, level: int) -> tuple[int, int]:
     """(difference to a level that a fact tells, verdict): over a rollover, or below zero with VERDICT_FACT."""
     verdict, raw = judge(p, meta, _width(p, meta), True, at, level, 1 << 30)
@@ -216,12 +216,12 @@ def _reach(p: PointRow, meta: MetaRow, at: int, level: int) -> tuple[int, int]:
     return level - p.last, VERDICT_FACT
 
 
-@kernel
+@inner
 def _continues(f: FactRow) -> bool:
     return f.kind == MULTIPLIER or f.kind == WIDTH_CHANGED
 
 
-@kernel
+@inner
 def tell(
     p: PointRow,
     meta: MetaRow,
@@ -284,7 +284,7 @@ def tell(
     return True
 
 
-@kernel
+@inner
 def _adopt(p: PointRow, f: FactRow) -> None:
     """Multiplier and width from the fact on."""
     if f.has & RATIO:
@@ -293,7 +293,7 @@ def _adopt(p: PointRow, f: FactRow) -> None:
         set_width(p, f.span, f.at)
 
 
-@kernel
+@inner
 def _settle_in(p: PointRow, meta: MetaRow, f: FactRow) -> None:
     """A fact where nothing is counted yet: what it says of the meter, and where counting begins if it tells."""
     _adopt(p, f)
@@ -305,7 +305,7 @@ def _settle_in(p: PointRow, meta: MetaRow, f: FactRow) -> None:
             begin(p, f.at, level, meta.grid_ms)
 
 
-@kernel
+@inner
 def _turn(p: PointRow, meta: MetaRow, f: FactRow, context: Longs, out: Longs) -> None:
     """From the old meter to the new one, at the point's clock."""
     _adopt(p, f)
@@ -318,7 +318,7 @@ def _turn(p: PointRow, meta: MetaRow, f: FactRow, context: Longs, out: Longs) ->
             p.flags |= BARE
 
 
-@kernel
+@inner
 def _bend(
     p: PointRow,
     meta: MetaRow,
@@ -368,7 +368,7 @@ def _bend(
     return True
 
 
-@kernel
+@inner
 def told_register(
     p: PointRow,
     meta: MetaRow,

@@ -18,14 +18,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from processors.kernels.alerts import evaluate, own_clock
 from processors.kernels.gauges import gauge_step
-from processors.kernels.jit import kernel
-from processors.kernels.programs import Records
+from processors.kernels.jit import inner, kernel
 from processors.kernels.rows import Longs
 from processors.kernels.windows import schedule_place
-from processors.layout import LOOKS_ALWAYS, LOOKS_AT_VALUE
-from processors.state import IDLE, NEVER, SITE, SenseMeta, SenseRow
+from processors.state import CLOCK, NEVER, SITE, SenseMeta, SenseRow
 from schemas.model.presence import CO2, DOOR, MOTION, NAT, ONE, PLUG, WIFI, parameters
 from schemas.rules.program import FALSE, TRUE
 
@@ -86,6 +83,10 @@ _EXP: Final = np.array(
 _LN: Final = np.array([round(NAT * (1 + Decimal(i) / _LN_STEPS).ln()) for i in range(_LN_STEPS + 2)], np.int64)
 """ln(1 + i / 1024) in 2^-16."""
 _LN2: Final = round(NAT * Decimal(2).ln())
+ESTIMATES: Final = 2
+"""What the filter says of a space: first the probability, then the state."""
+
+Records = NDArray[np.void]
 
 
 @kernel
@@ -121,19 +122,19 @@ def drift(odds: int, came: int, left: int) -> int:
     return logarithm(p) - logarithm(ONE - p)
 
 
-@kernel
+@inner
 def _chance(span_ms: int, mean_ms: int) -> int:
     return min((span_ms * ONE) // max(mean_ms, 1), _CHANGE_MAX)
 
 
-@kernel
+@inner
 def _fresh(row: int, time: int, meta: Records, points: Records) -> bool:
     """Whether a point's value may be believed at a time."""
     p = points[row]
     return p.fact_time != NEVER and p.fact_good != 0 and time - p.fact_time <= meta[row].max_age_ms
 
 
-@kernel
+@inner
 def _rates(s: SenseMeta, time: int, span_ms: int, params: Longs, lists: Longs) -> tuple[int, int]:
     """Probabilities that somebody came, and that the last one left."""
     come = params[s.params, _ARRIVE_ANY]
@@ -148,7 +149,7 @@ def _rates(s: SenseMeta, time: int, span_ms: int, params: Longs, lists: Longs) -
     return _chance(span_ms, come), _chance(span_ms, leave)
 
 
-@kernel
+@inner
 def _least(known: int, value: int, span_ms: int, mean_ms: int) -> int:
     """The lowest level of the last days: falls at once, rises slowly towards what is there."""
     if value <= known:
@@ -197,7 +198,7 @@ def air(x: SenseRow, value: int, time: int, own: Longs) -> int:
     return (says * own[_CO2_WEIGHT] // NAT) * min(span_ms, _CO2_SPAN_MAX_MS) // _MIN
 
 
-@kernel
+@inner
 def _standing(
     s: SenseMeta,
     x: SenseRow,
@@ -297,51 +298,7 @@ def move(
     return True
 
 
-@kernel
-def _tell(
-    row: int,
-    time: int,
-    value: int,
-    good: int,
-    context: Longs,
-    rules: Records,
-    lists: Longs,
-    meta: Records,
-    points: Records,
-    instances: Records,
-    parts: Records,
-    queue: NDArray[np.int32],
-    scalars: Longs,
-    out: Longs,
-    windows: Records,
-) -> None:
-    """The estimate as a reading of its point: an interval of a gauge, a fact, and the rules that look at it."""
-    p = points[row]
-    if time <= p.clock:
-        return
-    info = meta[row]
-    seen = p.fact_time
-    gauge_step(p, info, time, value, context, out)
-    expired = seen == NEVER or time - seen > info.max_age_ms
-    changed = expired or scalars[0] - seen > info.max_age_ms or value != p.fact_value or good != p.fact_good
-    if expired or value != p.fact_value:
-        p.since = time
-    p.fact_time = time
-    p.fact_value = value
-    p.fact_good = good
-    for edge in range(info.edges, info.edges_end):
-        instance = lists[edge, 0]
-        if instances[instance].phase == IDLE and seen != NEVER:
-            look = lists[edge, 1]
-            if look & LOOKS_ALWAYS == 0 and not (changed and look & LOOKS_AT_VALUE):
-                continue
-        by = own_clock(rules[instance], lists, meta, points, scalars)
-        evaluate(
-            instance, time, by, context, rules, lists, meta, points, instances, parts, queue, scalars, out, windows
-        )
-
-
-@kernel
+@inner
 def sense(
     row: int,
     time: int,
@@ -349,61 +306,59 @@ def sense(
     sense_meta: Records,
     senses: Records,
     context: Longs,
-    rules: Records,
     lists: Longs,
     meta: Records,
     points: Records,
-    instances: Records,
-    parts: Records,
-    queue: NDArray[np.int32],
-    scalars: Longs,
-    out: Longs,
-    windows: Records,
-) -> None:
-    """A reading of a space's evidence has become its point's fact: moves the filter, and tells what it says."""
+) -> bool:
+    """A reading of a space's evidence has become its point's fact: moves the filter; False when it comes too late."""
     which = meta[row].sense
     s = sense_meta[which]
-    x = senses[which]
     kind = np.int64(CO2)
     for k in range(s.evidence, s.evidence_end):
         if lists[k, 1] == row:
             kind = lists[k, 0]
     context[SITE] = s.site
-    if not move(s, x, kind, row, time, params, lists, meta, points):
-        return
-    good = np.int64(1) if time - x.started >= params[s.params, _WARM_UP] else np.int64(0)
-    likely = probability(x.odds) * 100_000 // ONE  # thousandths of a per cent
-    _tell(
-        s.likely,
-        time,
-        likely,
-        good,
-        context,
-        rules,
-        lists,
-        meta,
-        points,
-        instances,
-        parts,
-        queue,
-        scalars,
-        out,
-        windows,
-    )
-    _tell(
-        s.state,
-        time,
-        x.occupied,
-        good,
-        context,
-        rules,
-        lists,
-        meta,
-        points,
-        instances,
-        parts,
-        queue,
-        scalars,
-        out,
-        windows,
-    )
+    return move(s, senses[which], kind, row, time, params, lists, meta, points)
+
+
+@inner
+def estimate(
+    number: int,
+    which: int,
+    time: int,
+    params: Longs,
+    sense_meta: Records,
+    senses: Records,
+    context: Longs,
+    scalars: Longs,
+    meta: Records,
+    points: Records,
+    out: Longs,
+) -> tuple[int, int, bool]:
+    """One of the `ESTIMATES` of a space becomes a reading of its point: an interval of a gauge, and a fact.
+
+    Returns:
+        (row of the point or -1 when it knows of this time already, time of its last fact, whether rules must look).
+    """
+    s = sense_meta[which]
+    x = senses[which]
+    row = np.int64(s.likely)
+    value = probability(x.odds) * 100_000 // ONE  # thousandths of a per cent
+    if number > 0:
+        row = np.int64(s.state)
+        value = np.int64(x.occupied)
+    good = 1 if time - x.started >= params[s.params, _WARM_UP] else 0
+    p = points[row]
+    info = meta[row]
+    seen = p.fact_time
+    if time <= p.clock:
+        return -1, seen, False
+    gauge_step(p, info, time, value, context, out)
+    expired = seen == NEVER or time - seen > info.max_age_ms
+    changed = expired or scalars[CLOCK] - seen > info.max_age_ms or value != p.fact_value or good != p.fact_good
+    if expired or value != p.fact_value:
+        p.since = time
+    p.fact_time = time
+    p.fact_value = value
+    p.fact_good = good
+    return row, seen, changed

@@ -8,7 +8,7 @@ exactly.
 
 import numpy as np
 
-from processors.kernels.jit import inlined, kernel
+from processors.kernels.jit import inlined, inner
 from processors.kernels.rows import Longs, ledger_row, verdict_row
 from processors.layout import COUNTER_MAX, DAY_MS, RATE_MAX
 from processors.state import (
@@ -43,14 +43,14 @@ def plausible(step: int, elapsed_ms: int, meta: MetaRow) -> bool:
     return step <= meta.rate_max * 2 * seconds // 3600
 
 
-@kernel
+@inner
 def share(step: int, part_ms: int, whole_ms: int) -> int:
     """floor(step * part / whole) without overflow, for 0 <= part <= whole <= 2^31 (24 days)."""
     quotient = step // whole_ms
     return quotient * part_ms + (step - quotient * whole_ms) * part_ms // whole_ms
 
 
-@kernel
+@inner
 def set_aside(p: PointRow, time: int, value: int) -> None:
     """Remembers a reading on a lower level: the next ones tell a glitch from a new level."""
     if p.pends > 0 and value >= p.pend_value:
@@ -62,7 +62,7 @@ def set_aside(p: PointRow, time: int, value: int) -> None:
     p.pend_time = time
 
 
-@kernel
+@inner
 def product(p: PointRow, raw: int) -> tuple[int, int]:
     """(usage, remainder in 1/denominator) of a difference of readings: exactly raw x numerator / denominator.
 
@@ -194,7 +194,7 @@ def register_accept(p: PointRow, time: int, value: int) -> None:
     p.pend_value = value
 
 
-@kernel
+@inner
 def register_first(p: PointRow, time: int, value: int, grid_ms: int) -> None:
     """The first reading of a life: usage counts from here."""
     p.total = 0
@@ -205,7 +205,7 @@ def register_first(p: PointRow, time: int, value: int, grid_ms: int) -> None:
     register_accept(p, time, value)
 
 
-@kernel
+@inner
 def delta_row(
     p: PointRow, meta: MetaRow, time: int, value: int, span_ms: int, estimated: bool, context: Longs, out: Longs
 ) -> None:

@@ -7,7 +7,7 @@ began the reading (`step.READING_ROWS`).
 import numpy as np
 from numpy.typing import NDArray
 
-from processors.kernels.jit import inlined, kernel
+from processors.kernels.jit import inlined, inner
 from processors.state import ALERTS, CURSOR, GAUGES, KNOWN_AT, LEDGER, OFFSET, PARTS, REJECTED, SITE, VERDICTS
 
 Longs = NDArray[np.int64]
@@ -24,7 +24,7 @@ def _next(stream: int, context: Longs, out: Longs) -> int:
     return n
 
 
-@kernel
+@inner
 def ledger_row(
     context: Longs, out: Longs, point: int, start: int, end: int, quantity: int, how: int, cause: int
 ) -> None:
@@ -38,7 +38,7 @@ def ledger_row(
     out[n, 9] = cause
 
 
-@kernel
+@inner
 def gauge_row(
     context: Longs,
     out: Longs,
@@ -63,7 +63,7 @@ def gauge_row(
     out[n, 11] = integral
 
 
-@kernel
+@inner
 def alert_row(
     context: Longs, out: Longs, instance: int, episode: int, state: int, valid_at: int, started_at: int, level: int
 ) -> None:
@@ -77,7 +77,7 @@ def alert_row(
     out[n, 9] = level
 
 
-@kernel
+@inner
 def part_row(
     context: Longs, out: Longs, instance: int, episode: int, point: int, start: int, end: int, quantity: int, final: int
 ) -> None:
@@ -92,7 +92,7 @@ def part_row(
     out[n, 10] = final
 
 
-@kernel
+@inner
 def verdict_row(context: Longs, out: Longs, point: int, time: int, value: int, code: int) -> None:
     """A reading that was accepted with a doubt, or set aside."""
     n = _next(VERDICTS, context, out)
@@ -102,7 +102,7 @@ def verdict_row(context: Longs, out: Longs, point: int, time: int, value: int, c
     out[n, 7] = code
 
 
-@kernel
+@inner
 def reject_row(
     context: Longs, out: Longs, message: int, reason: int, reading: int, point: int, time: int, value: int, quality: int
 ) -> None:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from processors.kernels import waste
 from processors.kernels.alerts import evaluate, own_clock
 from processors.kernels.gauges import gauge_step
-from processors.kernels.jit import inlined, kernel
+from processors.kernels.jit import inlined, inner, kernel
 from processors.kernels.meters import tell, told_register
-from processors.kernels.presence import sense
+from processors.kernels.presence import ESTIMATES, estimate, sense
 from processors.kernels.programs import Records
 from processors.kernels.registers import delta_row, register_accept, register_first, register_rows, register_step
 from processors.kernels.rows import Longs, reject_row, verdict_row
@@ -81,7 +81,7 @@ PART_ROWS = 104
 """Rows that one part can emit: `waste.CUTS_MAX` cuts and its end."""
 
 
-@kernel
+@inner
 def find_gateway(data: NDArray[np.uint8], message: NDArray[np.int64], layout: LayoutArrays) -> int:
     """Index of the message's gateway, or -1: FNV-1a of site, 0xFF, gateway, then the bytes themselves are compared."""
     site_at, site_bytes, gateway_at, gateway_bytes = message[2], message[3], message[4], message[5]
@@ -195,7 +195,7 @@ def move_clock(
     return True
 
 
-@kernel
+@inner
 def _late(p: PointRow, number: int, time: int, value: int, context: Longs, scalars: Longs, out: Longs) -> None:
     """A reading at or behind its point's clock never changes live state: it marks the span for settlement."""
     if (time == p.clock and value == p.last) or (time == p.pend_time and value == p.pend_value):
@@ -448,37 +448,35 @@ def step(
                 p.fact_value = value
                 p.fact_good = good
             changed = changed or looks_changed or p.flags & UNRECORDED != unrecorded
-            for edge in range(info.edges, info.edges_end):
-                instance = lists[edge, 0]
-                # An idle instance that looks at the value can only change when the value does; one that looks at the
-                # age, when there is one, or when it must not be too old.
-                if instances[instance].phase == IDLE and seen != NEVER:
-                    look = lists[edge, 1]
-                    if look & LOOKS_ALWAYS == 0 and not (changed and look & LOOKS_AT_VALUE):
-                        continue
-                by = own_clock(rules[instance], lists, meta, points, scalars)
-                evaluate(
-                    instance, time, by, context, rules, lists, meta, points, instances, parts, queue, scalars, out,
-                    windows,
+            # Rules that look at the reading's point, then those that look at what it says of presence: one loop, since
+            # each place that calls `evaluate` costs a second of compiling.
+            who = np.int64(row)
+            told = 0
+            while True:
+                if who >= 0:
+                    for edge in range(meta[who].edges, meta[who].edges_end):
+                        instance = lists[edge, 0]
+                        # An idle instance that looks at the value can only change when the value does; one that looks
+                        # at the age, when there is one, or when it must not be too old.
+                        if instances[instance].phase == IDLE and seen != NEVER:
+                            look = lists[edge, 1]
+                            if look & LOOKS_ALWAYS == 0 and not (changed and look & LOOKS_AT_VALUE):
+                                continue
+                        by = own_clock(rules[instance], lists, meta, points, scalars)
+                        evaluate(
+                            instance, time, by, context, rules, lists, meta, points, instances, parts, queue, scalars,
+                            out, windows,
+                        )  # fmt: skip
+                if info.sense < 0 or told == ESTIMATES:
+                    break
+                if told == 0 and not sense(
+                    row, time, layout.sense_params, layout.senses, state.senses, context, lists, meta, points
+                ):
+                    break
+                who, seen, changed = estimate(
+                    told, info.sense, time, layout.sense_params, layout.senses, state.senses, context, scalars, meta,
+                    points, out,
                 )  # fmt: skip
-            if info.sense >= 0:
-                sense(
-                    row,
-                    time,
-                    layout.sense_params,
-                    layout.senses,
-                    state.senses,
-                    context,
-                    rules,
-                    lists,
-                    meta,
-                    points,
-                    instances,
-                    parts,
-                    queue,
-                    scalars,
-                    out,
-                    windows,
-                )
+                told += 1
         scalars[MESSAGES] += 1
     return count, 0, context[CURSOR]

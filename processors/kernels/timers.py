@@ -7,7 +7,7 @@ not depend on how the heap lies in memory: a queue that was rebuilt after a rest
 import numpy as np
 from numpy.typing import NDArray
 
-from processors.kernels.jit import kernel
+from processors.kernels.jit import inner
 from processors.kernels.rows import Longs
 from processors.state import FAR, TIMERS
 
@@ -15,14 +15,14 @@ Queue = NDArray[np.int32]
 Records = NDArray[np.void]
 
 
-@kernel
+@inner
 def _before(a: int, b: int, instances: Records) -> bool:
     due_a = instances[a].due
     due_b = instances[b].due
     return due_a < due_b or (due_a == due_b and a < b)
 
 
-@kernel
+@inner
 def _up(place: int, queue: Queue, instances: Records) -> None:
     who = queue[place]
     while place > 0:
@@ -36,7 +36,7 @@ def _up(place: int, queue: Queue, instances: Records) -> None:
     instances[who].place = place
 
 
-@kernel
+@inner
 def _down(place: int, length: int, queue: Queue, instances: Records) -> None:
     who = queue[place]
     while True:
@@ -54,7 +54,7 @@ def _down(place: int, length: int, queue: Queue, instances: Records) -> None:
     instances[who].place = place
 
 
-@kernel
+@inner
 def wake_at(instance: int, due: int, scalars: Longs, queue: Queue, instances: Records) -> None:
     """Makes sure that an instance is woken at `due` or before.
 
@@ -73,7 +73,7 @@ def wake_at(instance: int, due: int, scalars: Longs, queue: Queue, instances: Re
     _up(i.place, queue, instances)
 
 
-@kernel
+@inner
 def pop(scalars: Longs, queue: Queue, instances: Records) -> int:
     """Takes the first instance out of the queue, which must not be empty."""
     first = queue[0]

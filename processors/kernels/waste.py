@@ -9,7 +9,7 @@ delta's usage is shared evenly over the time between its readings.
 import numpy as np
 from numpy.typing import NDArray
 
-from processors.kernels.jit import kernel
+from processors.kernels.jit import inner
 from processors.kernels.registers import share
 from processors.kernels.rows import Longs, part_row
 from processors.layout import GAUGE
@@ -21,7 +21,7 @@ CUTS_MAX = 100
 """A reading after a longer silence cuts its part no more often."""
 
 
-@kernel
+@inner
 def _emit(x: PartRow, meta: MetaRow, instance: int, end: int, final: int, context: Longs, out: Longs) -> None:
     quantity = x.amount
     if meta.kind >= GAUGE:
@@ -33,7 +33,7 @@ def _emit(x: PartRow, meta: MetaRow, instance: int, end: int, final: int, contex
     x.start = end
 
 
-@kernel
+@inner
 def begin(
     instance: int,
     start: int,
@@ -67,14 +67,14 @@ def begin(
             x.amount = p.last * (p.clock - max(start, p.since))
 
 
-@kernel
+@inner
 def drop(rule: RuleRow, lists: Longs, parts: Records) -> None:
     """A pending condition ended before it fired: nothing of it counts."""
     for k in range(rule.parts, rule.parts_end):
         parts[lists[k, 0]].open = CLOSED
 
 
-@kernel
+@inner
 def stop(end: int, rule: RuleRow, lists: Longs, meta: Records, points: Records, parts: Records) -> None:
     """The condition ended at `end`; usage after it that was counted already is taken back."""
     for k in range(rule.parts, rule.parts_end):
@@ -87,7 +87,7 @@ def stop(end: int, rule: RuleRow, lists: Longs, meta: Records, points: Records, 
             x.amount -= p.last * (p.clock - max(end, p.since, x.live_from))
 
 
-@kernel
+@inner
 def resume(start: int, rule: RuleRow, lists: Longs, meta: Records, points: Records, parts: Records) -> None:
     """The condition came back before the alert was resolved: the episode goes on, the time between does not count.
 
@@ -108,7 +108,7 @@ def resume(start: int, rule: RuleRow, lists: Longs, meta: Records, points: Recor
         x.live_from = start
 
 
-@kernel
+@inner
 def finish(
     instance: int,
     rule: RuleRow,
@@ -131,7 +131,7 @@ def finish(
             x.open = CLOSING
 
 
-@kernel
+@inner
 def _count(x: PartRow, low: int, high: int, start: int, end: int, used: int, gauge: bool) -> None:
     """Adds the usage of (low, high], a part of (start, end] in which `used` (a gauge: the value held) was used."""
     if gauge:
@@ -140,7 +140,7 @@ def _count(x: PartRow, low: int, high: int, start: int, end: int, used: int, gau
         x.amount += share(used, high - start, end - start) - share(used, low - start, end - start)
 
 
-@kernel
+@inner
 def usage(
     m: MetaRow,
     start: int,

@@ -9,7 +9,7 @@ its value. Everything goes by the clocks of the points: what a window says of a 
 import numpy as np
 from numpy.typing import NDArray
 
-from processors.kernels.jit import kernel
+from processors.kernels.jit import inner
 from processors.kernels.registers import share
 from processors.kernels.rows import Longs
 from processors.layout import DAY_MS, GAUGE, STATE
@@ -46,7 +46,7 @@ _QUANTILE = int(Fn.QUANTILE)
 HOUR_MS = 3_600_000
 
 
-@kernel
+@inner
 def schedule_place(schedule: int, clock: int, lists: Longs) -> int:
     """Place in `lists` of the last boundary at or before the clock; `schedule` itself when there is none."""
     low = schedule + 1
@@ -60,7 +60,7 @@ def schedule_place(schedule: int, clock: int, lists: Longs) -> int:
     return low - 1
 
 
-@kernel
+@inner
 def nth_of(count: int, thousandths: int, context: Longs) -> int:
     """The value at a share of `count` values at context[SORTING], the lower one of two; sorts them."""
     for k in range(1, count):
@@ -76,7 +76,7 @@ def nth_of(count: int, thousandths: int, context: Longs) -> int:
 # -- tracks -----------------------------------------------------------------------------------------------------------
 
 
-@kernel
+@inner
 def _close(t: TrackRow, info: TrackInfoRow, m: MetaRow, cells: Longs) -> None:
     """Finishes the cell that is being filled."""
     place = info.start + t.cell % info.length
@@ -92,7 +92,7 @@ def _close(t: TrackRow, info: TrackInfoRow, m: MetaRow, cells: Longs) -> None:
     _open(t, t.cell + 1)
 
 
-@kernel
+@inner
 def _open(t: TrackRow, cell: int) -> None:
     t.cell = cell
     t.amount = 0
@@ -100,7 +100,7 @@ def _open(t: TrackRow, cell: int) -> None:
     t.spread = 0
 
 
-@kernel
+@inner
 def _go_to(t: TrackRow, info: TrackInfoRow, m: MetaRow, cell: int, cells: Longs) -> None:
     """Goes on to a later cell; those between are unknown, or empty where a point counts what happens."""
     events = m.kind < GAUGE and m.interval_ms == 0
@@ -120,7 +120,7 @@ def _go_to(t: TrackRow, info: TrackInfoRow, m: MetaRow, cell: int, cells: Longs)
     _open(t, cell)
 
 
-@kernel
+@inner
 def _add_usage(
     t: TrackRow, info: TrackInfoRow, m: MetaRow, start: int, end: int, used: int, spread: int, cells: Longs
 ) -> None:
@@ -139,7 +139,7 @@ def _add_usage(
             _close(t, info, m, cells)
 
 
-@kernel
+@inner
 def _add_gauge(t: TrackRow, info: TrackInfoRow, m: MetaRow, row: Longs, known: bool, cells: Longs) -> None:
     """What a gauge did over an interval of the ledger, which lies within one cell."""
     start, end = row[5], row[6]
@@ -162,7 +162,7 @@ def _add_gauge(t: TrackRow, info: TrackInfoRow, m: MetaRow, row: Longs, known: b
         _close(t, info, m, cells)
 
 
-@kernel
+@inner
 def _feed_track(
     t: TrackRow, info: TrackInfoRow, m: MetaRow, before: int, time: int, first: int, last: int, out: Longs, cells: Longs
 ) -> None:
@@ -182,7 +182,7 @@ def _feed_track(
 # -- windows ----------------------------------------------------------------------------------------------------------
 
 
-@kernel
+@inner
 def _cell(
     info: WindowInfoRow, cell: int, lists: Longs, track_infos: Records, tracks: Records, cells: Longs
 ) -> tuple[int, int]:
@@ -207,7 +207,7 @@ def _cell(
     return value, state
 
 
-@kernel
+@inner
 def _sum(
     info: WindowInfoRow, end: int, lists: Longs, track_infos: Records, tracks: Records, cells: Longs
 ) -> tuple[int, int]:
@@ -228,7 +228,7 @@ def _sum(
     return (total // found, 1) if known else (np.int64(0), 0)
 
 
-@kernel
+@inner
 def _extreme(
     info: WindowInfoRow, end: int, lists: Longs, track_infos: Records, tracks: Records, cells: Longs
 ) -> tuple[int, int]:
@@ -256,7 +256,7 @@ def _extreme(
     return best, 1 if oldest and 10 * found >= 9 * count else 0
 
 
-@kernel
+@inner
 def _take_night(
     w: WindowRow,
     info: WindowInfoRow,
@@ -291,7 +291,7 @@ def _take_night(
     w.night = NEVER
 
 
-@kernel
+@inner
 def _position(info: WindowInfoRow, cell: int, lists: Longs) -> int:
     """Place of a cell among those of all working days, from 1 on; 0 on other days."""
     start = cell * info.cell_ms
@@ -301,7 +301,7 @@ def _position(info: WindowInfoRow, cell: int, lists: Longs) -> int:
     return lists[info.before + place - info.schedule, 0] + (start - lists[place, 0]) // info.cell_ms + 1
 
 
-@kernel
+@inner
 def _take_workday(
     w: WindowRow, info: WindowInfoRow, cell: int, lists: Longs, track_infos: Records, tracks: Records, cells: Longs
 ) -> None:
@@ -317,7 +317,7 @@ def _take_workday(
     w.last = position
 
 
-@kernel
+@inner
 def _nights(w: WindowRow, info: WindowInfoRow, cells: Longs, context: Longs) -> tuple[int, int]:
     """The last night, or the median of those before it."""
     if info.fn == _NIGHT:
@@ -332,7 +332,7 @@ def _nights(w: WindowRow, info: WindowInfoRow, cells: Longs, context: Longs) -> 
     return (nth_of(count, 500, context), 1) if 2 * count >= info.days else (np.int64(0), 0)
 
 
-@kernel
+@inner
 def _same_hours(
     w: WindowRow, info: WindowInfoRow, end: int, lists: Longs, cells: Longs, context: Longs
 ) -> tuple[int, int]:
@@ -357,7 +357,7 @@ def _same_hours(
     return nth_of(count, info.nth, context), 1
 
 
-@kernel
+@inner
 def _update(
     w: WindowRow, info: WindowInfoRow, lists: Longs, track_infos: Records, tracks: Records, cells: Longs, context: Longs
 ) -> bool:
@@ -394,7 +394,7 @@ def _update(
     return changed
 
 
-@kernel
+@inner
 def feed(
     m: MetaRow,
     before: int,
