@@ -36,13 +36,13 @@ def kernel(function: F) -> F:
 
 
 def inner(function: F) -> F:
-    """Compiles a function that only kernels call."""
-    return cast("F", _compiled(function, _INNER))
+    """Compiles a function that only kernels call; called from Python it raises a TypeError."""
+    return cast("F", _without_wrapper(function, _INNER))
 
 
 def inlined(function: F) -> F:
     """Compiles a function into its callers: for what runs once a reading."""
-    return cast("F", _compiled(function, {**_INNER, "forceinline": True}))
+    return cast("F", _without_wrapper(function, {**_INNER, "forceinline": True}))
 
 
 def _compiled(function: Callable[..., Any], options: Mapping[str, Any]) -> Any:
@@ -56,6 +56,23 @@ def _compiled(function: Callable[..., Any], options: Mapping[str, Any]) -> Any:
         return template(tuple(map(_wide, args)), {name: _wide(kind) for name, kind in kws.items()})
 
     dispatcher.get_call_template = widened
+    return dispatcher
+
+
+def _without_wrapper(function: Callable[..., Any], options: Mapping[str, Any]) -> Any:
+    dispatcher = _compiled(function, options)
+    if _config.DISABLE_JIT:
+        return dispatcher
+
+    def keep(compiled: Any) -> None:
+        """The form is known to other kernels, and not to the call from Python, which would jump to no address."""
+        dispatcher.overloads[tuple(compiled.signature.args)] = compiled
+
+    def refuse(*_: object, **__: object) -> None:
+        raise TypeError(f"{function.__name__} has no wrapper for Python: call its py_func, or make it a kernel")
+
+    dispatcher.add_overload = keep
+    dispatcher._compile_for_args = refuse  # noqa: SLF001  what the compiled call asks when it knows no form
     return dispatcher
 
 

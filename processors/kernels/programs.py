@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from processors.kernels.jit import inner, kernel
+from processors.kernels.jit import kernel
 from processors.kernels.rows import Longs
 from processors.kernels.windows import nth_of, schedule_place
 from processors.state import NEVER, RESUMED, SCRATCH, SORTING
@@ -51,7 +51,7 @@ def slot_value(slot: int, clock: int, lists: Longs, meta: Records, points: Recor
     return value, 1 if count > 0 else 0
 
 
-@inner
+@kernel
 def slot_latest(slot: int, lists: Longs, points: Records) -> int:
     """Time of the freshest reading of a slot, or NEVER."""
     latest = np.int64(NEVER)
@@ -60,7 +60,7 @@ def slot_latest(slot: int, lists: Longs, points: Records) -> int:
     return latest
 
 
-@inner
+@kernel
 def _flagged(slot: int, marks: int, lists: Longs, points: Records) -> int:
     """1 while a point of a slot has one of the marks; it stays known however old the point's last reading is."""
     for k in range(slot + 1, slot + 1 + lists[slot, 1]):
@@ -69,7 +69,7 @@ def _flagged(slot: int, marks: int, lists: Longs, points: Records) -> int:
     return np.int64(0)
 
 
-@inner
+@kernel
 def _fits(a: int, b: int) -> bool:
     """Whether a * b is inside of int64; counted with negative magnitudes, of which int64 has one more."""
     if a == 0 or b == 0:
@@ -82,7 +82,7 @@ def _fits(a: int, b: int) -> bool:
     return less_a >= -((_INT64_MIN + 1 if same_sign else _INT64_MIN) // less_b)
 
 
-@inner
+@kernel
 def _fresh(slot: int, clock: int, lists: Longs, meta: Records, points: Records) -> bool:
     """Whether no point of a slot is too old."""
     for k in range(slot + 1, slot + 1 + lists[slot, 1]):
@@ -92,7 +92,7 @@ def _fresh(slot: int, clock: int, lists: Longs, meta: Records, points: Records) 
     return True
 
 
-@inner
+@kernel
 def _window(
     window: int, slot: int, clock: int, lists: Longs, meta: Records, points: Records, windows: Records
 ) -> tuple[int, int]:
@@ -102,7 +102,7 @@ def _window(
     return windows[window].value, 1
 
 
-@inner
+@kernel
 def _siblings(
     group: int,
     own_slot: int,
@@ -131,7 +131,7 @@ def _siblings(
     return (nth_of(count, 500, context), 1) if count >= 2 else (np.int64(0), 0)
 
 
-@inner
+@kernel
 def _arithmetic(op: int, a: int, b: int, scale: int) -> tuple[int, int]:
     """(value, known) of + - * /; overflow and division by zero are unknown."""
     if op == _MUL or op == _DIV:
@@ -147,7 +147,7 @@ def _arithmetic(op: int, a: int, b: int, scale: int) -> tuple[int, int]:
     return value, 0 if (a ^ b) & (a ^ value) < 0 else 1
 
 
-@inner
+@kernel
 def _compare(op: int, a: int, b: int) -> int:
     if op == _LT:
         return np.int64(a < b)

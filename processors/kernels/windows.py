@@ -9,7 +9,7 @@ its value. Everything goes by the clocks of the points: what a window says of a 
 import numpy as np
 from numpy.typing import NDArray
 
-from processors.kernels.jit import inner
+from processors.kernels.jit import inner, kernel
 from processors.kernels.registers import share
 from processors.kernels.rows import Longs
 from processors.layout import DAY_MS, GAUGE, STATE
@@ -46,7 +46,7 @@ _QUANTILE = int(Fn.QUANTILE)
 HOUR_MS = 3_600_000
 
 
-@inner
+@kernel
 def schedule_place(schedule: int, clock: int, lists: Longs) -> int:
     """Place in `lists` of the last boundary at or before the clock; `schedule` itself when there is none."""
     low = schedule + 1
@@ -60,7 +60,7 @@ def schedule_place(schedule: int, clock: int, lists: Longs) -> int:
     return low - 1
 
 
-@inner
+@kernel
 def nth_of(count: int, thousandths: int, context: Longs) -> int:
     """The value at a share of `count` values at context[SORTING], the lower one of two; sorts them."""
     for k in range(1, count):

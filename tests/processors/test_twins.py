@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numba
+import pytest
 
 from processors.advance import Processor
 from processors.kernels import alerts, gauges, meters, presence, programs, registers, rows, step, timers, waste
@@ -49,3 +50,10 @@ def test_options_of_every_kernel() -> None:
                 options = kernel.targetoptions
                 assert options.get("error_model") == "numpy", name
                 assert not options.get("fastmath") and not options.get("parallel"), name
+
+
+def test_what_only_kernels_call_says_so() -> None:
+    """An inner kernel called from Python is a sentence and not a crash, also after kernels have compiled it."""
+    heads(Processor(topics.METER_READINGS, 0, DOCUMENTS.__getitem__), 1, 20)
+    with pytest.raises(TypeError, match="alert_row has no wrapper for Python"):
+        rows.alert_row(*[0] * 8)
