@@ -73,6 +73,7 @@ class Fact:
     Attributes:
         event: `event_key`.
         content: the same of its bytes.
+        meter: the same of its site and meter.
         replaced: `event_key` of the fact in whose place it comes; 0: of none.
         at: when it happened, UTC ms.
         rows: FACT, one a register.
@@ -81,6 +82,7 @@ class Fact:
 
     event: int
     content: int
+    meter: int
     replaced: int
     at: int
     rows: NDArray[np.void]
@@ -139,10 +141,10 @@ def read(message: bytes, layout: Layout, clock_ms: int) -> Fact:
     if said and kind in _WHOLE and missing:
         names = ", ".join(str(layout.arrays.meta["number"][row]) for row in sorted(missing))
         raise Refused(Reason.BAD_FACT, f"all registers of a meter change together; it leaves out points {names}")
-    content = _key(message)
+    content, meter = _key(message), _key(site.encode(), str(fields["meter"]).encode())
     everywhere = sorted(registers | set(rows["row"].tolist()))
     return Fact(
-        event, content, event_key(site, replaced) if replaced else 0, at, rows, np.array(everywhere, np.int64)
+        event, content, meter, event_key(site, replaced) if replaced else 0, at, rows, np.array(everywhere, np.int64)
     )  # fmt: skip
 
 
@@ -214,14 +216,22 @@ def repeats(state: StateArrays, fact: Fact) -> bool:
     """Whether a fact of that name is known already.
 
     Raises:
-        Refused: it said something else.
+        Refused: it said something else, or a new one is to replace a fact of another meter.
     """
     known = state.seen[state.seen["event"] == np.uint64(fact.event)]
     if not len(known):
+        replaced = _replaced(state, fact)
+        if len(replaced) and int(replaced["meter"][0]) != fact.meter:
+            raise Refused(Reason.BAD_FACT, "what it replaces was said of another meter; only that meter's own can")
         return False
     if int(known["content"][0]) != fact.content:
         raise Refused(Reason.BAD_FACT, "another fact has the same event_id; to correct one, send one that replaces it")
     return True
+
+
+def _replaced(state: StateArrays, fact: Fact) -> NDArray[np.void]:
+    """The fact in whose place it comes, of SEEN; empty where none of that name has come."""
+    return state.seen[state.seen["event"] == np.uint64(fact.replaced)] if fact.replaced else state.seen[:0]
 
 
 def take_in(state: StateArrays, fact: Fact) -> tuple[StateArrays, list[tuple[int, int, int]]]:
@@ -230,10 +240,10 @@ def take_in(state: StateArrays, fact: Fact) -> tuple[StateArrays, list[tuple[int
     Returns:
         (state, (row, time, value) of every register for which it comes late).
     """
-    seen = np.array([(fact.event, fact.content, fact.at)], SEEN)
+    seen = np.array([(fact.event, fact.content, fact.meter, fact.at)], SEEN)
     waiting, late = state.facts, []
     points = state.points
-    replaced = state.seen[state.seen["event"] == np.uint64(fact.replaced)] if fact.replaced else state.seen[:0]
+    replaced = _replaced(state, fact)
     if len(replaced):
         waiting = waiting[waiting["event"] != np.uint64(fact.replaced)]
         for row in fact.registers.tolist():
@@ -288,7 +298,7 @@ def adopted(state: StateArrays, fact: Fact) -> NDArray[np.void]:
 
 
 def standing(messages: Iterable[bytes]) -> list[bytes]:
-    """The facts that count when everything is known: each once, and none that another one has replaced.
+    """The facts that count when everything is known: each once, and none that a later one has replaced.
 
     Args:
         messages: of the contract `meter_fact` that were not rejected, in the order of the log.
@@ -301,7 +311,7 @@ def standing(messages: Iterable[bytes]) -> list[bytes]:
     for place, message in enumerate(messages):
         fields = codec.read("meter_fact", message)
         site = str(fields["site"])
-        if fields["replaces"]:
+        if (site, str(fields["replaces"])) in found:
             gone.add((site, str(fields["replaces"])))
         found.setdefault((site, str(fields["event_id"])), (cast("int", fields["at_ms"]), place, message))
     return [message for key, (_, _, message) in sorted(found.items(), key=lambda item: item[1][:2]) if key not in gone]

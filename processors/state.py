@@ -110,8 +110,8 @@ WIDTH_CHANGED: Final = 3
 RESET: Final = 4
 REMOVED: Final = 5
 
-SEEN: Final = np.dtype([("event", "u8"), ("content", "u8"), ("at", "i8")])
-"""A meter fact that was applied or waits: `facts.event_key`, the same of its bytes, and when it happened."""
+SEEN: Final = np.dtype([("event", "u8"), ("content", "u8"), ("meter", "u8"), ("at", "i8")])
+"""A meter fact that was applied or waits: `facts.event_key`, the same of its bytes and meter, and when it happened."""
 
 INSTANCE: Final = np.dtype(
     [

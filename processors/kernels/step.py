@@ -437,12 +437,12 @@ def step(
                 looks_changed = True
             seen = p.fact_time
             p.fact_time = time
-            changed = False
-            if accepted:  # else the meter is alive, but its value is not believed
+            expired = seen == NEVER or time - seen > info.max_age_ms
+            # By the clock it may have been unknown when a rule last looked, though no reading is missing.
+            changed = expired or clock - seen > info.max_age_ms
+            if accepted:  # else the meter is alive, and what is known of it holds again, but the value is not believed
                 good = 1 if quality == 0 else 0
-                expired = seen == NEVER or time - seen > info.max_age_ms
-                # By the clock it may have been unknown when a rule last looked, though no reading is missing.
-                changed = expired or clock - seen > info.max_age_ms or value != p.fact_value or good != p.fact_good
+                changed = changed or value != p.fact_value or good != p.fact_good
                 if expired or value != p.fact_value:
                     p.since = time
                 p.fact_value = value

@@ -21,6 +21,7 @@ from tests.processors.world import (
     batch,
     config,
     document,
+    fact,
     library,
     pack,
     point,
@@ -169,6 +170,25 @@ def test_severity_steps_up_within_the_episode() -> None:
     assert [(r["state"], r["severity"], (r["valid_at"] - T0) / MIN, r["episode"]) for r in rows] == [
         ("firing", "warning", 30, 1), ("firing", "critical", 120, 1), ("resolved", "critical", 180, 1)
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_what_is_known_again_is_looked_at(told: bool) -> None:
+    """A meter that was silent for so long that nothing is known of it, and whose next value nobody believes, is alive.
+
+    What it has used until then holds again, and the rule from then on, whether something was said of the meter or not.
+    """
+    meters = {
+        "meters": [{"id": "m", "digits": 6, "resolution": "1", "ct": "1", "pt": "1"}],
+        "meter_install": [{"meter": "m", "point": f"p{METER}", "valid_from": None}],
+    }
+    doc = site(rule("increase(load, 30 min) > 100 Wh and power > 50 W", "load: energy, power: power"), tables=meters)
+    log = quarters((METER, [5000, 500, 500]), (POWER, [0] * 8 + [60_000] * 8), (EXTRA, [0] * 16))
+    log += [(T0 + S, fact("width", T0, {"point": METER, "span": 1_000_000}, meter="m"))] * told
+    revived = T0 + 10 * QUARTER + MIN
+    log += [(revived, batch([(METER, revived, 3)], base_ms=revived))]
+    compare(records([(T0, config(doc)), *sorted(log)]), library(doc))
+    assert fired(doc, sorted(log)) == [("firing", (revived - T0) / HOUR)]
 
 
 SILENT = """Silent

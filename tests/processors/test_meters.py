@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from processors.advance import Processor
 from processors.events import Feed
+from processors.facts import standing
 from processors.kernels.meters import wide_share
 from processors.state import BARE, UNRECORDED
 from schemas import codec
@@ -292,6 +293,30 @@ def test_a_fact_in_the_place_of_a_wrong_one() -> None:
     processor, rows = feed(read(T0, 1000), (T0, wrong), read(T0 + Q, 5), (T0 + Q, right))
     assert codes(rows) == ["late_fact", "late_fact"]
     assert int(processor.state.points["dirty_from"][0]) == T0 + MIN
+
+
+def test_a_fact_in_the_place_of_another_meters() -> None:
+    """Refused, and what it names counts on, live and settled: one meter's fact cannot take back another one's."""
+    own, other = (point(n, kind="register", role="energy", unit="Wh", interval_s=900) for n in (REGISTER, 2))
+    installed = [{"meter": name, "point": f"p{n}", "valid_from": None} for name, n in (("m", REGISTER), ("n", 2))]
+    meters = [{"id": name, "digits": 6, "resolution": "1", "ct": "1", "pt": "1"} for name in ("m", "n")]
+    doc = document([own, other], tables={"meters": meters, "meter_install": installed})
+    swap = told(T0 + MIN, final=1003, initial=0, event_id="swap")
+    stray = fact("swapped", T0 + 2 * MIN, {"point": 2, "initial": 0}, meter="n", event_id="stray", replaces="swap")
+    processor, rows = feed(read(T0, 1000), (T0, swap), (T0, stray), (T0 + Q, told(T0 + Q, "removed")), doc=doc)
+    assert [(row["quantity"], row["to_ms"]) for row in rows["ledger"]] == [(3, T0 + MIN)]
+    assert [row["reason"] for row in rows["rejected"]] == ["bad_fact"]
+    assert processor.facts_taken == [swap, told(T0 + Q, "removed")]
+
+
+def test_only_an_earlier_fact_is_replaced() -> None:
+    """A fact that names itself, or one that is told after it, takes nothing back, neither live nor when it is settled."""
+    itself = told(T0 + MIN, final=1003, initial=0, event_id="1", replaces="1")
+    early = told(T0 + MIN, "multiplier", numerator=1, denominator=1, event_id="2", replaces="3")
+    later = told(T0 + 2 * MIN, final=7, initial=0, event_id="3")
+    processor, rows = feed(read(T0, 1000), (T0, itself), (T0, early), (T0, later), read(T0 + Q, 5))
+    assert usage(processor, rows) == 3 + 7 + 5
+    assert standing(processor.facts_taken) == processor.facts_taken == [itself, early, later]
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {

@@ -165,7 +165,7 @@ class Oracle:
         self.resumed = -(1 << 62)
         self.rows: dict[str, list[Row]] = {stream: [] for stream in STREAMS}
         self.counts = dict.fromkeys(COUNTERS, 0)
-        self.told: dict[tuple[str, str], tuple[int, bytes]] = {}
+        self.told: dict[tuple[str, str], tuple[int, bytes, str]] = {}
         self._message: tuple[int, int, bytes] = (0, 0, b"")
         self._moved = False
 
@@ -278,7 +278,10 @@ class Oracle:
                 self._reject("bad_fact", raw, fact["site"])
             return
         before = self.told.get((site.document.site, fact["replaces"]))
-        self.told[(site.document.site, fact["event_id"])] = (fact["at_ms"], raw)
+        if before is not None and before[2] != fact["meter"]:
+            self._reject("bad_fact", raw, fact["site"])
+            return
+        self.told[(site.document.site, fact["event_id"])] = (fact["at_ms"], raw, fact["meter"])
         points = {site.points[register["point"]]: register for register in fact["registers"]}
         if before is not None:
             everything = set(points) | {site.points[number] for number in _meter(site, fact["meter"])}
@@ -480,7 +483,7 @@ class Oracle:
         before: Fact = point.fact
         assert self.clock is not None
         aged = before.time is None or max(time, self.clock) - before.time > point.meta.max_age_ms
-        changed = aged or (before.value, before.good) != (value, quality == 0)
+        changed = aged or (accepted and (before.value, before.good) != (value, quality == 0)) or self._moved
         if not accepted:
             point.fact = Fact(time, before.value, before.good, before.since)
         else:
@@ -488,8 +491,6 @@ class Oracle:
             since = time if expired or value != before.value else before.since
             point.fact = Fact(time, value, quality == 0, since)
         for instance in site.readers.get(point.meta.number, []):
-            if not accepted and instance.phase == IDLE and before.time is not None and not self._moved:
-                continue
             # Whether an alert that inhibits it has ended shows when it looks again, which an idle one does for a value.
             if instance.rule.inhibitors and instance.phase == IDLE and not changed and before.time is not None:
                 continue
