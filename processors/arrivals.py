@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processors import facts
-from processors.advance import Documents, Processor
+from processors.advance import Builder, Documents, Processor
 from processors.kernels.rows import Longs
 from processors.kernels.settle import SEEN_FACT, SEEN_MODEL, arrivals
 from processors.layout import Layout, build
@@ -112,8 +112,8 @@ class Arrivals(Processor):
         mended: spans that a document changed after the fact and that nobody has settled yet, by site.
     """
 
-    def __init__(self, topic: str, partition: int, documents: Documents) -> None:
-        super().__init__(topic, partition, documents)
+    def __init__(self, topic: str, partition: int, documents: Documents, builder: Builder = build) -> None:
+        super().__init__(topic, partition, documents, builder)
         self.versions: dict[str, list[Version]] = {}
         self.mended: dict[str, tuple[int, int]] = {}
         self.placed: dict[str, list[Placed]] = {}
@@ -122,12 +122,21 @@ class Arrivals(Processor):
         self._last_quality = np.zeros(0, np.int8)
         self._seen = np.zeros(0, np.int8)
         self._gaps = np.zeros((0, 2), np.int64)
-        self._wanted = np.zeros(0, np.bool_)
+        self._late = np.zeros((0, 2), np.int64)
+        self._bounds = np.zeros((0, 2), np.int64)
         self._found = np.zeros((len(self._rows), 4), np.int64)
 
     def seen(self, site: str) -> NDArray[np.int8]:
         """SEEN_* flags by number of point."""
         return self._seen[self._places(site)].copy()
+
+    def late(self, site: str) -> Longs:
+        """By number of point: time of its earliest late reading, and of its newest one when the last late one came."""
+        return self._late[self._places(site)].copy()
+
+    def newest(self, site: str) -> Longs:
+        """By number of point: time of its newest reading."""
+        return self._last_time[self._places(site)].copy()
 
     def dirty(self, site: str) -> tuple[int, int] | None:
         """The span in which something of a site waits for settlement; None: nothing does."""
@@ -176,12 +185,13 @@ class Arrivals(Processor):
             self.live,
             self.clock_ms,
             self.layout.arrays,
-            self._wanted,
+            self._bounds,
             self._last_time,
             self._last_value,
             self._last_quality,
             self._seen,
             self._gaps,
+            self._late,
             self._found,
         )
 
@@ -193,7 +203,7 @@ class Arrivals(Processor):
         now_ms = self.clock_ms if self.simulated else int(slab.timestamps_ms[record])
         effective_ms = int(str(fields["effective_ms"]))
         document, number = self.layout.documents[site], self.layout.versions[site]
-        version = Version(effective_ms or now_ms, build(self.topic, {site: document}, {site: number}))
+        version = Version(effective_ms or now_ms, self._build(self.topic, {site: document}, {site: number}))
         known = self.versions.setdefault(site, [])
         if known:
             self._mark_changed(site, known[-1].layout, version.layout)
@@ -258,7 +268,8 @@ class Arrivals(Processor):
             "_last_quality": np.zeros(length, np.int8),
             "_seen": np.zeros(length, np.int8),
             "_gaps": np.tile(np.array([[FAR, NEVER]], np.int64), (length, 1)),
-            "_wanted": np.zeros(length, np.bool_),
+            "_late": np.tile(np.array([[FAR, NEVER]], np.int64), (length, 1)),
+            "_bounds": np.tile(np.array([[FAR, NEVER]], np.int64), (length, 1)),
         }
         for name, fresh in blank.items():
             kept = getattr(self, name)
@@ -271,10 +282,12 @@ class Arrivals(Processor):
 class _Collector(Arrivals):
     """Reads a log for the readings of some points, and computes nothing of it but the clock."""
 
-    def __init__(self, topic: str, partition: int, documents: Documents, site: str, wanted: NDArray[np.bool_]) -> None:
-        super().__init__(topic, partition, documents)
+    def __init__(
+        self, topic: str, partition: int, documents: Documents, builder: Builder, site: str, bounds: Longs
+    ) -> None:
+        super().__init__(topic, partition, documents, builder)
         self._site = site
-        self._numbers = wanted
+        self._wanted = bounds
         self._parts: list[Readings] = []
 
     def readings(self) -> Readings:
@@ -310,13 +323,19 @@ class _Collector(Arrivals):
         super()._replace(slab, record, layout)
         if self._site in layout.sites:
             places = self._places(self._site)
-            count = min(len(self._numbers), places.stop - places.start)
-            self._wanted[:] = False
-            self._wanted[places.start : places.start + count] = self._numbers[:count]
+            count = min(len(self._wanted), places.stop - places.start)
+            self._bounds[:] = [FAR, NEVER]
+            self._bounds[places.start : places.start + count] = self._wanted[:count]
 
 
 def collect(
-    topic: str, partition: int, documents: Documents, slabs: Iterable[Slab], site: str, wanted: NDArray[np.bool_]
+    topic: str,
+    partition: int,
+    documents: Documents,
+    builder: Builder,
+    slabs: Iterable[Slab],
+    site: str,
+    bounds: Longs,
 ) -> Readings:
     """The readings of some points of a site, in the order of arrival.
 
@@ -324,11 +343,12 @@ def collect(
         topic: input topic.
         partition: of it.
         documents: finds documents.
+        builder: makes layouts.
         slabs: the log from its start.
         site: whose points.
-        wanted: by number of point.
+        bounds: by number of point: from when to when.
     """
-    collector = _Collector(topic, partition, documents, site, wanted)
+    collector = _Collector(topic, partition, documents, builder, site, bounds)
     for slab in slabs:
         collector.advance(slab)
         collector.forget_rows()

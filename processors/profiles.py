@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from processors.kernels.rows import Longs
 from processors.layout import DAY_MS, REGISTER, Layout
@@ -35,18 +36,16 @@ def spread(rows: Longs, layout: Layout) -> Longs:
         The rows, ascending; those that were spread are `profiled`.
     """
     meta = layout.arrays.meta
-    known = layout.arrays.number_row
-    own = known[np.minimum(rows[:, 0], len(known) - 1)]
-    info = meta[np.maximum(own, 0)]
-    long = (own >= 0) & (info["kind"] == REGISTER) & (info["interval_ms"] < DAY_MS)
-    long &= (rows[:, 1] - rows[:, 2] > info["grid_ms"]) & np.isin(rows[:, 3], (HOW_GAP, HOW_ESTIMATED))
-    if not long.any():
+    places = np.flatnonzero(is_long(rows, layout) & ((rows[:, 3] == HOW_GAP) | (rows[:, 3] == HOW_ESTIMATED)))
+    if not len(places):
         return rows
+    long = np.zeros(len(rows), bool)
+    long[places] = True
     days = Days(layout.documents[layout.sites[0]])
     made = [rows[~long]]
-    for index in np.flatnonzero(long):
+    for index in places:
         point, to_ms, from_ms, _, quantity = (int(x) for x in rows[index])
-        grid = int(info["grid_ms"][index])
+        grid = int(meta["grid_ms"][layout.arrays.number_row[point]])
         first, last = np.searchsorted(rows[:, 0], [point, point + 1])
         pieces = _pieces(from_ms, to_ms, grid)
         shares = _shares(quantity, pieces, _profile(rows[first:last], pieces, grid, days), grid, days)
@@ -57,6 +56,21 @@ def spread(rows: Longs, layout: Layout) -> Longs:
         made.append(piece)
     whole = np.concatenate(made)
     return np.ascontiguousarray(whole[np.lexsort(whole[:, :4].T[::-1])])
+
+
+def is_long(rows: Longs, layout: Layout) -> NDArray[np.bool_]:
+    """Which ledger rows are of a register that is read often, and longer than its grid.
+
+    Most rows are not longer than the smallest grid of the site, so few are looked up.
+    """
+    meta, known = layout.arrays.meta, layout.arrays.number_row
+    found = rows[:, 1] - rows[:, 2] > int(meta["grid_ms"].min(initial=DAY_MS))
+    places = np.flatnonzero(found)
+    own = known[np.minimum(rows[places, 0], len(known) - 1)]
+    info = meta[np.maximum(own, 0)]
+    found[places] = (own >= 0) & (info["kind"] == REGISTER) & (info["interval_ms"] < DAY_MS)
+    found[places] &= rows[places, 1] - rows[places, 2] > info["grid_ms"]
+    return found
 
 
 def _pieces(from_ms: int, to_ms: int, grid: int) -> list[Piece]:

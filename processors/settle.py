@@ -12,7 +12,7 @@ readings all came in order, under one document, have settled = live and are not 
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,11 +30,14 @@ from processors.kernels.settle import (
     order_by_place,
     reach,
 )
+from processors.layout import Layout, build
+from processors.narrowing import Windows, doubtful, windows
 from processors.outputs import Outbox, Output
 from processors.profiles import spread
 from processors.settled_rows import GAUGE_COLUMNS, LEDGER_COLUMNS, Rows, Runner, in_event_order
 from processors.state import CAUSE_SETTLEMENT, GAUGES, HEAD_COLUMNS, LEDGER, OUT_COLUMNS
 from schemas.canonical import STREAMS, Chain
+from schemas.model.document import Document
 from schemas.record_batches import Slab
 from schemas.topics import SETTLED, SETTLEMENTS, input_of
 
@@ -64,7 +67,8 @@ class Settler(Arrivals):
     """
 
     def __init__(self, topic: str, partition: int, documents: Documents, log: Log) -> None:
-        super().__init__(input_of(topic), partition, documents)
+        self._layouts: dict[tuple[tuple[str, int, bytes], ...], Layout] = {}
+        super().__init__(input_of(topic), partition, documents, self._layout)
         assert topic == SETTLED + self.topic, topic
         self.settled = Outbox(topic, partition)
         self.skip = 0
@@ -125,21 +129,41 @@ class Settler(Arrivals):
         ledger, gauges = [_none(len(LEDGER_COLUMNS))], [_none(len(GAUGE_COLUMNS))]
         if wanted.any():
             versions = self.versions[site]
-            readings = collect(self.topic, self.partition, self._sources, self._log(self.position), site, wanted)
+            newest = versions[-1].layout
             runner = Runner(self.topic, self.partition, self._sources, versions)
             placed = self.placed.get(site, [])
             by_message = {one.message: one for one in placed}
             standing = [by_message[message] for message in facts.standing(by_message)]
-            for block in _blocks(readings, len(wanted)):
-                live = runner.run(*_at_arrival(block, _about(placed, block.numbers)))
-                settled = runner.run(*in_event_order(block, _about(standing, block.numbers), versions))
-                settled = Rows(spread(settled.ledger, versions[-1].layout), settled.gauges)
-                numbers = np.unique(block.numbers)
-                ledger.append(_ledger_part(settled.ledger, live.ledger, _of(settled_before, numbers)))
-                gauges.append(_gauge_part(settled.gauges, live.gauges, _of(figures_before, numbers)))
-        return Rows(
-            _reached(np.concatenate(ledger), from_ms, to_ms), _overlapping(np.concatenate(gauges), from_ms, to_ms)
-        )
+            window: Windows | None = windows(self, site, wanted)
+            while window is not None:
+                log = self._log(self.position)
+                readings = collect(self.topic, self.partition, self._sources, self._layout, log, site, window.bounds)
+                doubted: list[NDArray[np.int64]] = []
+                for block in _blocks(readings, len(wanted)):
+                    numbers = np.unique(block.numbers).astype(np.int64)
+                    live = runner.run(*_at_arrival(block, _about(placed, block.numbers)))
+                    at_arrival = runner.ends(numbers)
+                    settled = runner.run(*in_event_order(block, _about(standing, block.numbers), versions))
+                    both = (live.ledger, settled.ledger)
+                    doubted.append(doubtful(window, block, newest, both, (at_arrival, runner.ends(numbers))))
+                    if len(doubted[-1]):
+                        numbers = np.setdiff1d(numbers, doubted[-1])
+                        live, settled = (
+                            Rows(_of(rows.ledger, numbers), _of(rows.gauges, numbers)) for rows in (live, settled)
+                        )
+                    settled = Rows(spread(settled.ledger, newest), settled.gauges)
+                    ledger.append(_ledger_part(settled.ledger, live.ledger, _of(settled_before, numbers)))
+                    gauges.append(_gauge_part(settled.gauges, live.gauges, _of(figures_before, numbers)))
+                again = np.concatenate([np.zeros(0, np.int64), *doubted])
+                window = window.whole(again) if len(again) else None
+        return Rows(_reached(_by_point(ledger), from_ms, to_ms), _overlapping(_by_point(gauges), from_ms, to_ms))
+
+    def _layout(self, topic: str, documents: dict[str, Document], versions: dict[str, int]) -> Layout:
+        """A layout that was built once: a settlement goes over the same records of the log several times."""
+        key = tuple((site, versions[site], documents[site].sha256) for site in sorted(documents))
+        if key not in self._layouts:
+            self._layouts[key] = build(topic, documents, versions)
+        return self._layouts[key]
 
     def _settled(self, site: str, from_ms: int, to_ms: int, offset: int, known_at: int) -> None:
         if offset < self.skip:
@@ -158,6 +182,12 @@ class Settler(Arrivals):
         gauges[:, GAUGE_COLUMNS] = rows.gauges
         self.settled.drain(self.layout, ledger)
         self.settled.drain(self.layout, gauges)
+
+
+def _by_point(parts: list[Longs]) -> Longs:
+    """Rows of whole points, point by point."""
+    rows = np.concatenate(parts)
+    return rows[np.argsort(rows[:, 0], kind="stable")]
 
 
 def _blocks(readings: Readings, numbers: int) -> Iterator[Readings]:
@@ -200,7 +230,7 @@ def _at_arrival(block: Readings, placed: Sequence[Placed]) -> tuple[Readings, Se
     return dataclasses.replace(block, facts=told), placed
 
 
-def _of(rows: Longs, numbers: NDArray[np.int32]) -> Longs:
+def _of(rows: Longs, numbers: NDArray[np.integer[Any]]) -> Longs:
     return np.ascontiguousarray(rows[np.isin(rows[:, 0], numbers)])
 
 

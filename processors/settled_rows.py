@@ -16,7 +16,7 @@ from processors.arrivals import Placed, Readings, Version
 from processors.kernels.rows import Longs
 from processors.kernels.settle import GAUGE_KEY, LEDGER_KEY, is_sorted, rising
 from processors.kernels.step import step
-from processors.state import CLOCK, GAUGES, LEDGER, OUT_COLUMNS, REMOVED, empty_state
+from processors.state import CLOCK, GAUGES, LEDGER, OUT_COLUMNS, POINT, REMOVED, SHARED, empty_state
 from processors.transfer import transfer
 from schemas.decode import BACKFILL, MESSAGE_COLUMNS, TIME_MAX, M
 
@@ -25,6 +25,10 @@ LEDGER_COLUMNS: Final = [4, 6, 5, 8, 7]
 GAUGE_COLUMNS: Final = [4, 6, 5, 7, 8, 9, 10, 11]
 """Of a kernel's row: point, to, from, count, sum, minimum, maximum, integral."""
 _ROWS: Final = 65_536
+_NOT_COUNTED: Final = ("settled", "fact_time", "fact_value", "since", "dirty_from", "dirty_to", "fact_good")
+_END: Final = np.dtype(
+    [(name, kind[0]) for name, kind in (POINT.fields or {}).items() if name not in _NOT_COUNTED and name not in SHARED]
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,6 +147,15 @@ class Runner(Processor):
         return Rows(
             _ordered(np.concatenate(self._ledger), LEDGER_KEY), _ordered(np.concatenate(self._gauges), GAUGE_KEY)
         )
+
+    def ends(self, numbers: NDArray[np.int64]) -> NDArray[np.void]:
+        """In what state points were left, but for what has been counted in all and what only rules see."""
+        points = self.state.points[self.layout.arrays.number_row[numbers]]
+        found = np.zeros(len(points), _END)
+        for name in _END.names or ():
+            found[name] = points[name]
+        found["total"] -= points["settled"]
+        return found
 
     def _enter(self, place: int, first: bool) -> None:
         layout = self._versions[place].layout

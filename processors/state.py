@@ -64,6 +64,9 @@ def _point() -> np.dtype[np.void]:
     return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": plain.itemsize})
 
 
+SHARED: Final = tuple(name for name, _, _ in _SHARED)
+"""Their names."""
+
 POINT: Final = _point()
 """160 bytes a point."""
 

@@ -10,7 +10,7 @@ again, which the chain of versions rejects where they are there already. So a ve
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
@@ -35,6 +35,9 @@ ANY_PARTITION: Final = -1
 """librdkafka's: by the hash of the key."""
 _SILENT: Final = 0
 
+Effective = Callable[[Document], int]
+"""From when on a document computes, UTC ms."""
+
 
 @dataclass(frozen=True, slots=True)
 class Head:
@@ -45,12 +48,14 @@ class Head:
         sha256: name of the document.
         previous: name of the one before, empty for version 1.
         partition: of the site in every input topic, for ever.
+        effective_ms: from when it computes, UTC; 0: from its place in the log.
     """
 
     version: int
     sha256: bytes
     previous: bytes
     partition: int
+    effective_ms: int = 0
 
     @classmethod
     def parse(cls, raw: bytes) -> "Head":
@@ -62,7 +67,8 @@ class Head:
         try:
             fields = json.loads(raw)
             sha256, previous = (bytes.fromhex(fields[name]) for name in ("sha256", "previous"))
-            return cls(int(fields["version"]), sha256, previous, int(fields["partition"]))
+            effective_ms = int(fields.get("effective_ms", 0))
+            return cls(int(fields["version"]), sha256, previous, int(fields["partition"]), effective_ms)
         except (ValueError, TypeError, KeyError) as error:
             raise ContractError(f"a head in the topic config cannot be read: {error}") from error
 
@@ -70,7 +76,9 @@ class Head:
     def raw(self) -> bytes:
         """Its JSON."""
         names = {"sha256": self.sha256.hex(), "previous": self.previous.hex()}
-        return json.dumps({"version": self.version, **names, "partition": self.partition}, sort_keys=True).encode()
+        more = {"effective_ms": self.effective_ms} if self.effective_ms else {}
+        fields = {"version": self.version, **names, "partition": self.partition, **more}
+        return json.dumps(fields, sort_keys=True).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +168,19 @@ def fetch_document(kafka: KafkaSettings, sha256: bytes, timeout_s: float = TIMEO
         return reader.document(sha256)
 
 
-def apply_model(kafka: KafkaSettings, model: Model, key: SigningKey) -> list[Change]:
+def apply_model(
+    kafka: KafkaSettings, model: Model, key: SigningKey, effective: Effective | None = None
+) -> list[Change]:
     """Publishes a model that `check` found no fault in.
 
     Finishes what an earlier apply left undone, pins the partitions of new sites, builds the documents, and publishes
     those that differ from what is in force.
+
+    Args:
+        kafka: where the log is.
+        model: the model.
+        key: who signs.
+        effective: says from when on the new documents compute; None: from their place in the log.
 
     Returns:
         What was done, a row a site of the model, in the order of sites.
@@ -185,7 +201,7 @@ def apply_model(kafka: KafkaSettings, model: Model, key: SigningKey) -> list[Cha
         partitions.setdefault(site, partition_of(site, count))
     domains = {site: document.domain for site, document in previous.items()}
     documents = build_documents(model, Deployment(partitions, domains, previous, {key.key_id: key.public}))
-    return publish(kafka, documents, key, heads)
+    return publish(kafka, documents, key, heads, effective)
 
 
 def repair(kafka: KafkaSettings, key: SigningKey) -> list[str]:
@@ -212,7 +228,11 @@ def repair(kafka: KafkaSettings, key: SigningKey) -> list[str]:
 
 
 def publish(
-    kafka: KafkaSettings, documents: Mapping[str, Document], key: SigningKey, heads: Mapping[str, Head] | None = None
+    kafka: KafkaSettings,
+    documents: Mapping[str, Document],
+    key: SigningKey,
+    heads: Mapping[str, Head] | None = None,
+    effective: Effective | None = None,
 ) -> list[Change]:
     """Publishes documents that differ from those in force; each gets the next version of its site.
 
@@ -221,6 +241,8 @@ def publish(
         documents: by site, built on the documents in force (numbers of points go on from there).
         key: who signs; the document before must know it.
         heads: what was in force when they were built; refused when that has changed since. None: not checked.
+        effective: says from when on a document computes; a time in the past marks what was read since for settlement.
+            The first document of a site computes whatever was before it.
 
     Raises:
         SignatureError: the key may not sign for a site.
@@ -246,7 +268,8 @@ def publish(
                 f"site {site} is in partition {head.partition} for ever; the document says {document.partition}"
             )
         version, previous = (head.version + 1, head.sha256) if head else (1, b"")
-        news[site] = Head(version, document.sha256, previous, document.partition)
+        since_ms = effective(document) if effective is not None and head is not None else 0
+        news[site] = Head(version, document.sha256, previous, document.partition, since_ms)
     writer = Writer(kafka)
     writer.write([(CONFIG, ANY_PARTITION, document.sha256.hex(), document.raw) for document in changed.values()])
     writer.write([(CONFIG, ANY_PARTITION, PENDING + site, head.raw) for site, head in news.items()])
@@ -331,7 +354,12 @@ class Writer:
         """Writes the control records of heads, then the heads."""
         self.write(
             [
-                (topic, head.partition, site, config_record(site, head.version, head.previous, head.sha256, key))
+                (
+                    topic,
+                    head.partition,
+                    site,
+                    config_record(site, head.version, head.previous, head.sha256, key, head.effective_ms),
+                )
                 for site, head in sorted(heads.items())
                 for topic in INPUTS
             ]

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -14,8 +15,9 @@ from rich.table import Table
 from ganzhi.cli.texts import text
 from schemas import settings
 from schemas.control import signing_key
-from schemas.errors import Fault, ModelError, ReplayError
+from schemas.errors import ConfigurationError, Fault, ModelError, ReplayError
 from schemas.model.check import check_folder
+from schemas.model.document import Document
 from schemas.model.typed import Model
 from streams.kafka_admin import create_missing
 from streams.published import Change, apply_model, read_documents
@@ -60,6 +62,14 @@ def apply(
     profile: Profile = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="publish without a question")] = False,
     plan: Annotated[bool, typer.Option("--plan", help="show what would have differed, publish nothing")] = False,
+    effective: Annotated[
+        str | None,
+        typer.Option(
+            help="from when on the new version computes, in the past, by the site's clock: `ganzhi replay settle` mends"
+            " what was read since",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Publish a site model: a new version of every site that changed. A model with a fault is refused whole.
 
@@ -79,7 +89,7 @@ def apply(
             raise typer.Exit(NOT_PUBLISHED_EXIT)
     if not faults:
         try:
-            changes = _apply(model, profile)
+            changes = _apply(model, profile, effective)
         except ModelError as error:
             faults = list(error.faults)
     if faults:
@@ -98,10 +108,25 @@ def apply(
         _show_changes(changes)
 
 
-def _apply(model: Model, profile: str | None) -> list[Change]:
+def _apply(model: Model, profile: str | None, effective: str | None) -> list[Change]:
     loaded = settings.load(profile=profile)
     create_missing(loaded.kafka)
-    return apply_model(loaded.kafka, model, signing_key(settings.data_home(loaded.profile)))
+    key = signing_key(settings.data_home(loaded.profile))
+    if effective is None:
+        return apply_model(loaded.kafka, model, key)
+    return apply_model(loaded.kafka, model, key, lambda document: _since(effective, document))
+
+
+def _since(when: str, document: Document) -> int:
+    """UTC ms of `--effective` by the clock of a site."""
+    from ganzhi.settling import instant, zone_of
+
+    found = instant(when, zone_of(document))
+    if found > time.time() * 1000:
+        raise ConfigurationError(
+            f"--effective {when} lies in the future of {document.site}; apply the model when it comes"
+        )
+    return found
 
 
 def _interactive() -> bool:

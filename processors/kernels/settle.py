@@ -44,12 +44,13 @@ def arrivals(
     live: bool,
     clock: int,
     layout: LayoutArrays,
-    wanted: NDArray[np.bool_],
+    bounds: Longs,
     last_time: Longs,
     last_value: Longs,
     last_quality: NDArray[np.int8],
     seen: NDArray[np.int8],
     gaps: Longs,
+    late: Longs,
     out: Longs,
 ) -> tuple[int, int]:
     """Looks at the readings of resolved messages as `step` does before it applies them.
@@ -68,12 +69,14 @@ def arrivals(
         live: whether the log's time moves the clock.
         clock: the task's clock before the messages.
         layout: indices.
-        wanted: by place of a point (`layout.number_start` of its site plus its number): whose readings go to `out`.
+        bounds: by place of a point (`layout.number_start` of its site plus its number): from when to when its readings
+            go to `out`.
         last_time: by place, of the newest reading; kept from call to call, and so the next three.
         last_value: its value.
         last_quality: its quality.
         seen: SEEN_* flags.
         gaps: start and end of the span in which long gaps wait to be spread.
+        late: time of the earliest late reading, and of the newest reading when the last late one came.
         out: gets (place, time, value, quality); room for every reading.
 
     Returns:
@@ -115,7 +118,9 @@ def arrivals(
                 last_quality[place] = quality
             elif time != newest or value != last_value[place] or quality != last_quality[place]:
                 seen[place] |= SEEN_LATE
-            if wanted[place]:
+                late[place, 0] = min(late[place, 0], time)
+                late[place, 1] = newest
+            if bounds[place, 0] <= time <= bounds[place, 1]:
                 out[found, 0] = place
                 out[found, 1] = time
                 out[found, 2] = value

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ganzhi.cli.model import app
+from schemas.errors import ConfigurationError
 from schemas.settings import KafkaSettings
 from streams.published import read_heads
 from tests.support.models import Tables, write_model
@@ -77,3 +78,20 @@ def test_apply_publishes_and_says_what_changed(
     assert refused.exit_code == 3
     assert len(json.loads(refused.stdout)["faults"]) == 2
     assert {site: head.version for site, head in read_heads(kafka).items()} == {"east": 1, "west": 1}
+
+
+def test_apply_from_a_date(kafka: KafkaSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the site's clock, in the past: a date that is to come or is none is refused, and nothing is written."""
+    monkeypatch.setenv("GANZHI_KAFKA__BOOTSTRAP", kafka.bootstrap)
+    monkeypatch.setenv("GANZHI_KAFKA__PREFIX", kafka.prefix)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    RUN.invoke(app, ["apply", str(write_model(tmp_path))])
+    changed = str(write_model(tmp_path, lambda model: model["points"][9].update(interval_s=300)))
+    for wrong, part in (("2999-01-01", "lies in the future"), ("yesterday", "is no date or time")):
+        refused = RUN.invoke(app, ["apply", changed, "--effective", wrong])
+        assert isinstance(refused.exception, ConfigurationError)
+        assert part in str(refused.exception)
+    assert read_heads(kafka)["west"].version == 1
+    assert RUN.invoke(app, ["apply", changed, "--effective", "2026-03-01"]).exit_code == 0
+    head = read_heads(kafka)["west"]
+    assert (head.version, head.effective_ms) == (2, 1_772_294_400_000)  # midnight in Shanghai

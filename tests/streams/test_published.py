@@ -141,6 +141,35 @@ def test_a_change_of_one_site_is_a_version_of_that_site(topics: KafkaSettings, t
     check_chain(chain[1], 1, first["west"].sha256)
 
 
+def test_a_mended_model_computes_from_a_date(
+    topics: KafkaSettings, tmp_path: Path, key: SigningKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The date is in the record, also when the apply died before it was written; a first version has none."""
+    since_ms = 1_740_000_000_000
+    apply_model(topics, model(write_model(tmp_path)), key, lambda _: since_ms)
+    keys = read_documents(topics)["west"].keys
+
+    def change(tables: Tables) -> None:
+        tables["points"][9]["interval_s"] = 300
+
+    real, calls = published.Writer.write, []
+
+    def dying(*args: object) -> None:
+        calls.extend([args] if args[1] else [])
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        real(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(published.Writer, "write", dying)
+    with pytest.raises(KeyboardInterrupt):
+        apply_model(topics, model(write_model(tmp_path, change)), key, lambda _: since_ms)
+    monkeypatch.setattr(published.Writer, "write", real)
+    assert repair(topics, key) == ["west"]
+    for topic in INPUTS:
+        found = [record for _, site, record in records(topics, topic, keys) if site == "west"]
+        assert [(record["version"], record["effective_ms"]) for record in found] == [(1, 0), (2, since_ms)]
+
+
 @pytest.mark.parametrize("stop_after", [1, 2, 3])
 def test_a_crash_between_steps_is_repaired(
     topics: KafkaSettings, tmp_path: Path, key: SigningKey, monkeypatch: pytest.MonkeyPatch, stop_after: int
