@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processors.lookback import Lookback, inside_before, longest_inside, lookback
+from processors.shortcuts import with_shortcuts
 from schemas import topics
 from schemas.errors import ContractError
 from schemas.model.document import LIMITS, Document
@@ -558,7 +559,8 @@ def _arrays(
     )
     code[code[:, 0] == int(Op.SCHEDULE), 1] = bounds[code[code[:, 0] == int(Op.SCHEDULE), 1]]
     slots = lists.add_grouped(longs("slot_agg"), slot_start, slot_row, 0)
-    programs = lists.add(code[:, 0], code[:, 1])
+    cut, (raise_cut, clear_cut) = with_shortcuts(code, raise_span, clear_span)
+    programs = lists.add(cut[:, 0], cut[:, 1])
     ages, uses = longs("ages", 3), longs("uses", 2)
     age_start, age_order = csr(ages[:, 0], rules)
     use_start, use_order = csr(uses[:, 0], rules)
@@ -583,8 +585,8 @@ def _arrays(
     meta["wastes"], meta["wastes_end"] = waste_list + waste_start[:-1], waste_list + waste_start[1:]
     ruled = np.zeros(instances, RULE)
     ruled["site"] = ints("inst_site")
-    ruled["raises"], ruled["raises_end"] = (programs + raise_span[inst_rule]).T
-    ruled["clears"], ruled["clears_end"] = (programs + clear_span[inst_rule]).T
+    ruled["raises"], ruled["raises_end"] = (programs + raise_cut[inst_rule]).T
+    ruled["clears"], ruled["clears_end"] = (programs + clear_cut[inst_rule]).T
     ruled["roles"] = role_list + ROLES_MAX * np.arange(instances)
     ruled["ages"], ruled["ages_end"] = age_list + age_start[inst_rule], age_list + age_start[inst_rule + 1]
     ruled["schedules"], ruled["schedules_end"] = use_list + use_start[inst_rule], use_list + use_start[inst_rule + 1]

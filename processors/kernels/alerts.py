@@ -242,7 +242,18 @@ def evaluate(
     rule = rules[instance]
     i = instances[instance]
     result = run(
-        rule.raises, rule.raises_end, rule.roles, clock, lists, meta, points, scalars, context, rule.looks, windows
+        rule.raises,
+        rule.raises_end,
+        rule.roles,
+        clock,
+        lists,
+        meta,
+        points,
+        scalars,
+        context,
+        rule.looks,
+        windows,
+        i.phase == IDLE,
     )
     exempt = False
     if rule.exempt >= 0:
@@ -275,6 +286,7 @@ def evaluate(
                     context,
                     rule.looks,
                     windows,
+                    False,
                 )
             elif result != UNKNOWN:
                 cleared = 1 - result

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from processors.kernels.jit import kernel
 from processors.kernels.rows import Longs
 from processors.kernels.windows import nth_of, schedule_place
+from processors.shortcuts import SKIP
 from processors.state import NEVER, RESUMED, SCRATCH, SORTING
 from schemas.rules.program import FALSE, FLAG_ROLES, TRUE, UNKNOWN, Agg, Op
 
@@ -175,12 +176,18 @@ def run(
     context: Longs,
     looks: int,
     windows: Records,
+    idle: bool,
 ) -> int:
-    """TRUE, FALSE or UNKNOWN: what lists[first:last] says at a time of the instance with these `roles` and `looks`."""
+    """TRUE, FALSE or UNKNOWN: what lists[first:last] says at a time of the instance with these `roles` and `looks`.
+
+    With `idle`, for which FALSE and UNKNOWN are the same, either may stand for the other.
+    """
     top = SCRATCH - 2
-    for i in range(first, last):
-        op = lists[i, 0]
-        argument = lists[i, 1]
+    following = first
+    while following < last:
+        op = lists[following, 0]
+        argument = lists[following, 1]
+        following += 1
         if op <= _FLAG:
             value = argument
             known = 1
@@ -215,6 +222,9 @@ def run(
             top += 2
             context[top] = value
             context[top + 1] = known
+        elif op == SKIP:
+            if (context[top + 1] and context[top] == FALSE) or (idle and not context[top + 1]):
+                following += argument
         elif op == _NEG:
             if context[top] == _INT64_MIN:
                 context[top + 1] = 0

@@ -24,6 +24,7 @@ from processors.layout import (
     FNV_OFFSET,
     FNV_PRIME,
     FUTURE_MS,
+    GAUGE,
     LOOKS_ALWAYS,
     LOOKS_AT_VALUE,
     OUTAGE_MS,
@@ -430,7 +431,9 @@ def step(
                     p.flags &= ~UNRECORDED  # of what is imported the verdicts tell, and nobody is paged
                 continue
             # What the rules see, and the rules that have to look.
-            if info.tracks_end > info.tracks and feed(
+            # A register between two boundaries has no row: nothing that looks back at it moves.
+            fed = info.tracks_end > info.tracks and (info.kind >= GAUGE or context[CURSOR] > rows_from)
+            if fed and feed(
                 info, before, time, rows_from, context[CURSOR], out, lists, track_infos, window_infos, tracks, windows,
                 cells, context,
             ):  # fmt: skip

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from processors.kernels import programs
 from processors.layout import build
+from processors.shortcuts import SKIP, with_shortcuts
 from processors.state import CONTEXT, RESUMED, SCALED, UNRECORDED, empty_points, empty_state
 from schemas.rules.evaluate import NEVER, evaluate
 from schemas.rules.program import FALSE, FLAG_ROLES, FLAGS, STACK_MAX, TRUE, UNKNOWN, Op
@@ -87,7 +88,12 @@ def mark(value: int) -> int:
 
 
 def kernel_says(
-    program: list[tuple[int, int]], facts: list[tuple[int, int, bool]], clock: int, resumed: int, run: Any
+    program: list[tuple[int, int]],
+    facts: list[tuple[int, int, bool]],
+    clock: int,
+    resumed: int,
+    run: Any,
+    idle: bool = False,
 ) -> int:
     """What the kernel makes of points with (value, age in ms, good); the last point has never been read."""
     state = empty_state(0, 0, 0)
@@ -102,7 +108,7 @@ def kernel_says(
     roles = int(LAYOUT.arrays.rules[0]["roles"])
     context = np.zeros(CONTEXT, np.int64)
     last, meta = start + len(program), LAYOUT.arrays.meta
-    return int(run(start, last, roles, clock, lists, meta, points, state.scalars, context, 0, state.windows))
+    return int(run(start, last, roles, clock, lists, meta, points, state.scalars, context, 0, state.windows, idle))
 
 
 def reference_says(program: list[tuple[int, int]], facts: list[tuple[int, int, bool]], clock: int, resumed: int) -> int:
@@ -125,7 +131,40 @@ def test_programs_equal_the_reference(
     program: list[tuple[int, int]], facts: list[tuple[int, int, bool]], resumed: int
 ) -> None:
     """Any program over known, estimated, old and missing values: true, false or unknown as the reference says."""
-    assert kernel_says(program, facts, T0, resumed, programs.run) == reference_says(program, facts, T0, resumed)
+    expected = reference_says(program, facts, T0, resumed)
+    assert kernel_says(program, facts, T0, resumed, programs.run) == expected
+    cut = shortened(program)
+    assert kernel_says(cut, facts, T0, resumed, programs.run) == expected
+    said = kernel_says(cut, facts, T0, resumed, programs.run, idle=True)
+    assert said == expected or {said, expected} == {FALSE, UNKNOWN}
+
+
+def shortened(program: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The program with its shortcuts."""
+    code, _ = with_shortcuts(np.array(program, np.int64).reshape(-1, 2), np.array([[0, len(program)]], np.int32))
+    return [(op, argument) for op, argument in code.tolist()]
+
+
+def test_shortcuts_stand_where_an_and_carries_the_result() -> None:
+    """Before the right side of each AND, up to it and with it; none below a NOT, where unknown is not as good as false."""
+    a, b, c = [(int(Op.LOAD), role) for role in range(3)]
+    both, either, turned = (int(Op.AND), 0), (int(Op.OR), 0), (int(Op.NOT), 0)
+    assert shortened([a, b, both, c, both]) == [a, (SKIP, 2), b, both, (SKIP, 2), c, both]
+    assert shortened([a, b, c, both, both]) == [a, (SKIP, 5), b, (SKIP, 2), c, both, both]
+    assert shortened([a, b, both, c, either]) == [a, (SKIP, 2), b, both, c, either]
+    assert shortened([a, b, both, turned]) == [a, b, both, turned]
+
+
+def test_what_is_skipped_is_not_looked_at() -> None:
+    """False and, while idle, unknown: the result is that of the left side, and what stands behind does not run."""
+    both = (int(Op.AND), 0)
+    known, unknown = (5, 0, True), (5, 0, False)
+    for fact, idle, expected in (((0, 0, True), False, FALSE), (unknown, True, UNKNOWN), (unknown, False, FALSE)):
+        program = [(int(Op.LOAD), 0), (SKIP, 2), (int(Op.PUSH), 0), both]
+        assert kernel_says(program, [fact, *[known] * 4], T0, 0, programs.run, idle=idle) == expected
+    program = [(int(Op.LOAD), 0), (SKIP, 2), (int(Op.PUSH), 1), (int(Op.OR), 0)]
+    assert kernel_says(program, [(0, 0, True), *[known] * 4], T0, 0, programs.run) == FALSE
+    assert kernel_says(program, [known, *[known] * 4], T0, 0, programs.run) == TRUE
 
 
 def test_the_python_twin_says_the_same() -> None:
