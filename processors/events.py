@@ -118,8 +118,17 @@ class Made:
         """
         if abs(value) > VALUE_MAX or abs(span_ms) > TIME_MAX:
             raise DecodeError(f"{measure} of {value} over {span_ms} ms")
-        number = self.places.numbers.get((where, waste_class, measure))
-        if number is None or number >= len(self._rows) or self._rows[number] < 0:
+        number = self._number(where, waste_class, measure)
+        if number is None:
             return False
         self.readings.append(Pseudo(int(np.int64(self._rows[number])), number, self._time_ms, value, span_ms))
         return True
+
+    def has(self, where: str, waste_class: str, measure: str) -> bool:
+        """Whether the model has such a point."""
+        return self._number(where, waste_class, measure) is not None
+
+    def _number(self, where: str, waste_class: str, measure: str) -> int | None:
+        number = self.places.numbers.get((where, waste_class, measure))
+        known = number is not None and number < len(self._rows) and self._rows[number] >= 0
+        return number if known else None

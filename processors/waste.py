@@ -29,8 +29,10 @@ def readings(event: dict[str, Value], layout: Layout) -> list[Pseudo] | Reason:
     if waste_class is None or not isinstance(mass, int) or mass < 0:
         return Reason.MISSING_FIELD
     where = str(station) if kind in _STATION_KINDS else ""
-    if not made.add(where, str(waste_class), _STATION_KINDS.get(kind) or _SITE_KINDS[kind], mass):
+    measure = _STATION_KINDS.get(kind) or _SITE_KINDS[kind]
+    if not made.has(where, str(waste_class), measure):  # said before a mass that no scale shows
         return Reason.UNKNOWN_CLASS
+    made.add(where, str(waste_class), measure, mass)
     if kind == "deposit" and event["verdict"] == "wrong_class":
         made.add(where, str(waste_class), "wrong", 1)
     return made.readings

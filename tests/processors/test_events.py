@@ -210,6 +210,10 @@ WASTE_REASONS = {
     "no mass": (waste("deposit", station="S1", waste_class="kitchen"), "missing_field"),
     "negative mass": (waste("deposit", station="S1", waste_class="kitchen", mass_g=-1), "missing_field"),
     "mass over everything": (waste("deposit", station="S1", waste_class="kitchen", mass_g=(1 << 63) - 1), "malformed"),
+    "unknown class of any mass": (
+        waste("deposit", station="S1", waste_class="recyclable", mass_g=(1 << 62) + 1),
+        "unknown_class",
+    ),
     "no level": (waste("fill", station="S2"), "missing_field"),
     "level over full": (waste("fill", station="S2", fill_permille=1001), "missing_field"),
     "too old": (waste("fill", 5, station="S2", fill_permille=1), "too_old"),
