@@ -56,7 +56,7 @@ def narrow(layout: Layout) -> Longs:
     return np.zeros((widest + 1, OUT_COLUMNS), np.int64)
 
 
-@patient(max_examples=6)
+@patient(max_examples=12)
 @given(st.integers(0, 10**9), st.integers(0, 10**9))
 def test_cuts_takes_and_snapshots_change_nothing(seed: int, cuts: int) -> None:
     """Other slabs, other ranges, other moments of taking and snapshots in between: the same rows, heads and state."""
@@ -69,7 +69,7 @@ def test_cuts_takes_and_snapshots_change_nothing(seed: int, cuts: int) -> None:
     assert snapshot.save(often) == snapshot.save(once)
 
 
-@patient(max_examples=6)
+@patient(max_examples=12)
 @given(st.integers(0, 10**9))
 def test_suppressed_outputs_count(seed: int) -> None:
     """A recovery that throws its rows away ends with the heads of the run that published them."""
@@ -82,7 +82,7 @@ def test_suppressed_outputs_count(seed: int) -> None:
     assert again.stream_heads() == once.stream_heads()
 
 
-@patient(max_examples=6)
+@patient(max_examples=12)
 @given(st.integers(0, 10**9))
 def test_a_full_buffer_changes_nothing(seed: int) -> None:
     """The kernels' buffer may be full in the middle of a message or of a move of the clock: nothing shows it."""

@@ -45,14 +45,14 @@ def compare(log: Sequence[Record], documents: Mapping[bytes, Document]) -> dict[
     return {stream: len(listed) for stream, listed in found.items()}
 
 
-@patient(max_examples=60)
+@patient(max_examples=150)
 @given(logs())
 def test_rows_of_any_history(log: list[Record]) -> None:
     """Ledger, gauges, alerts, verdicts and rejects of any history are the oracle's, row by row, and so are the counters."""
     compare(log, library(FIRST))
 
 
-@patient(max_examples=8)
+@patient(max_examples=28)
 @given(st.integers(0, 10**9))
 def test_rows_of_a_busy_day(seed: int) -> None:
     """The same for hours of sensors on their beat, with late gateways, repeats, faults and outages."""
@@ -60,7 +60,7 @@ def test_rows_of_a_busy_day(seed: int) -> None:
     assert counts["ledger"] and counts["gauges"]
 
 
-@patient(max_examples=8)
+@patient(max_examples=20)
 @given(st.integers(0, 10**9))
 def test_rows_across_documents(seed: int) -> None:
     """The same for two sites in one partition, bad messages in between, and documents that replace each other."""
@@ -68,7 +68,7 @@ def test_rows_across_documents(seed: int) -> None:
     assert counts["rejected"]
 
 
-@patient(max_examples=8)
+@patient(max_examples=24)
 @given(st.integers(0, 10**9))
 def test_ages_bounded_from_above(seed: int) -> None:
     """A rule that wants a role to be fresh is looked at when the role is read again, also when its value is the same."""
@@ -92,7 +92,7 @@ def falling(seed: int) -> list[Record]:
     return records(log)
 
 
-@patient(max_examples=20)
+@patient(max_examples=40)
 @given(st.integers(0, 10**9))
 def test_meters_that_changed_without_a_record(seed: int) -> None:
     """A register that fell raises what looks at it, unless it was imported, and the fact ends it."""
