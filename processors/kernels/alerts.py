@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processors.kernels import waste
-from processors.kernels.jit import inner
+from processors.kernels.jit import inlined, inner
 from processors.kernels.programs import Records, run, slot_latest
 from processors.kernels.rows import Longs, alert_row
 from processors.kernels.timers import wake_at
@@ -221,7 +221,7 @@ def _inhibited(rule: RuleRow, lists: Longs, instances: Records) -> bool:
     return found
 
 
-@inner
+@inlined
 def evaluate(
     instance: int,
     at: int,
@@ -238,7 +238,10 @@ def evaluate(
     out: Longs,
     windows: Records,
 ) -> None:
-    """An event at `at`, or a timer, woke the instance; `clock` is the time by which values are known or unknown."""
+    """An event at `at`, or a timer, woke the instance; `clock` is the time by which values are known or unknown.
+
+    Inlined: handing eleven arrays on, 77 words, takes a quarter of what a reading that wakes a rule costs.
+    """
     rule = rules[instance]
     i = instances[instance]
     result = run(
