@@ -19,6 +19,7 @@ MODULES: Final = {
     "latency": "ganzhi.bench.latency",
     "cardinality": "ganzhi.bench.cardinality",
     "detection": "ganzhi.bench.detection",
+    "pages": "ganzhi.bench.pages",
 }
 """In the order in which they run and print."""
 
