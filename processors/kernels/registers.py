@@ -25,9 +25,13 @@ from processors.state import (
     VERDICT_RATE,
     VERDICT_RESET,
     VERDICT_ROLLOVER,
+    VERDICT_ZEROS,
     MetaRow,
     PointRow,
 )
+
+_PENDS_MAX = 32_000
+"""int16"""
 
 
 @inlined
@@ -54,7 +58,7 @@ def share(step: int, part_ms: int, whole_ms: int) -> int:
 def set_aside(p: PointRow, time: int, value: int) -> None:
     """Remembers a reading on a lower level: the next ones tell a glitch from a new level."""
     if p.pends > 0 and value >= p.pend_value:
-        p.pends += 1
+        p.pends = min(p.pends + 1, _PENDS_MAX)
     else:
         p.pends = 1
         p.pend_base = value
@@ -93,7 +97,8 @@ def judge(p: PointRow, meta: MetaRow, span: int, told: bool, time: int, value: i
 
     A value below the last one is a rollover (last over 95 % of the span and a plausible difference), else a dip:
     discarded if the register recovers, and a new level (VERDICT_RESET) when `dips` readings in a row stay on it. A
-    difference counts with the verdicts 0, VERDICT_ROLLOVER and VERDICT_RESET.
+    level of 0 is none before it moves: files and gateways write 0 where they know nothing, and a meter that was reset
+    to 0 has used nothing until then. A difference counts with the verdicts 0, VERDICT_ROLLOVER and VERDICT_RESET.
     """
     step = value - p.last
     elapsed = time - p.clock
@@ -105,6 +110,8 @@ def judge(p: PointRow, meta: MetaRow, span: int, told: bool, time: int, value: i
     stays = p.pends > 0 and value >= p.pend_value
     if (p.pends + 1 if stays else 1) < dips:
         return VERDICT_DIP, step
+    if value == 0:
+        return VERDICT_ZEROS, step
     return VERDICT_RESET, (value - p.pend_base if stays else 0)
 
 
@@ -122,7 +129,7 @@ def register_step(
     if verdict == VERDICT_RESET:
         p.flags |= UNRECORDED
         return step, CAUSE_RESET
-    if verdict == VERDICT_DIP:
+    if verdict == VERDICT_DIP or verdict == VERDICT_ZEROS:
         set_aside(p, time, value)
     else:
         p.pend_time = time

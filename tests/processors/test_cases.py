@@ -59,6 +59,10 @@ def test_a_zero_glitch_is_no_usage() -> None:
     processor, rows = feed(read(T0, 3737), read(T0 + Q, 0), read(T0 + 2 * Q, 3746))
     assert usage(processor, rows) == 9
     assert codes(rows) == ["dip"]
+    values = [3737, *[0] * 9, 3746]
+    processor, rows = feed(*(read(T0 + place * Q, value) for place, value in enumerate(values)))
+    assert usage(processor, rows) == 9
+    assert codes(rows) == ["dip"] * 2 + ["zero_run"] * 7
 
 
 def test_a_gap_is_neither_zero_nor_a_spike() -> None:

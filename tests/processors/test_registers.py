@@ -120,7 +120,7 @@ def test_conserved_through_rollovers_dips_spikes_and_new_levels(
     level: list[int] = []
     for at, value in readings[1:]:
         code = codes.get(at)
-        if code == "dip":
+        if code in ("dip", "zero_run"):
             level = [*level, value] if level and value >= level[-1] else [value]
         elif code == "rate":
             level = []
@@ -318,3 +318,21 @@ def test_ticks_alone_make_no_rows() -> None:
     processor, rows = run(records(log), library(doc))
     assert not any(rows.values())
     assert processor.clock_ms == T0 + 59 * MIN
+
+
+def test_zeros_that_cannot_be_true_are_no_new_level() -> None:
+    """A file that writes 0 for what it does not know, for as long as it likes: when the register is back nothing is lost."""
+    values = [5000, 5010, *[0] * 40, 5430, 5440]
+    processor, rows = feed(meter(), [(T0 + place * GRID, value) for place, value in enumerate(values)])
+    assert [row["code"] for row in rows["verdicts"]] == ["dip"] * 2 + ["zero_run"] * 38
+    now = state(processor)
+    assert sum(row["quantity"] for row in rows["ledger"]) + now["total"] - now["settled"] == 5440 - 5000
+
+
+def test_a_register_that_was_reset_to_zero_counts_from_zero() -> None:
+    """It stands at 0 for a night and then moves: what it has counted since the reset is there, to the unit."""
+    values = [5000, 5010, *[0] * 20, 7, 12]
+    processor, rows = feed(meter(), [(T0 + place * GRID, value) for place, value in enumerate(values)])
+    assert [row["code"] for row in rows["verdicts"]] == ["dip"] * 2 + ["zero_run"] * 18 + ["reset"]
+    now = state(processor)
+    assert sum(row["quantity"] for row in rows["ledger"]) + now["total"] - now["settled"] == 10 + 12

@@ -113,7 +113,7 @@ class History:
             self._begin(time, value)
             return True, rows, verdicts
         step, cause, verdict = self._step(time, value, limits["dips"])
-        if verdict in ("dip", "reset"):
+        if verdict in ("dip", "reset", "zero_run"):
             self.aside = [*self.aside, value] if self.aside and value >= self.aside[-1] else [value]
         elif verdict == "rate":
             self.aside = []
@@ -140,6 +140,8 @@ class History:
         aside = [*self.aside, value] if self.aside and value >= self.aside[-1] else [value]
         if len(aside) < dips:
             return None, "", "dip"
+        if value == 0:
+            return None, "", "zero_run"
         return value - aside[0], "reset", "reset"
 
     def _over(self, step: int, elapsed: int) -> int | None:
