@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from schemas.settings import ConsoleSettings
 from sinks.console.store import Session, Store
+from sinks.desk.actions import PHOTO_BYTES_MAX
 
 SIGN_IN: Final = "/sign-in"
 PASSWORD: Final = "/password"  # noqa: S105  the page where one is chosen
@@ -39,6 +40,9 @@ WITH_GIVEN_PASSWORD: Final = frozenset({PASSWORD, "/sign-out"})
 API: Final = "/api/"
 FEEDS: Final = "/feeds/"
 BODY_BYTES_MAX: Final = 256 << 10
+PHOTO: Final = "/actions"
+PHOTO_BODY_BYTES_MAX: Final = PHOTO_BYTES_MAX + (64 << 10)
+"""Of the one address that takes a photo: the photo and the fields around it."""
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
@@ -81,7 +85,7 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, answer)
         else:
-            await self._app(scope, _limited(receive), answer)
+            await self._app(scope, _limited(receive, _most(str(scope["path"]))), answer)
 
     async def _judge(self, scope: Scope) -> Response | None:
         """Why the request is not served; None: it is, and `scope["state"]` says who asks."""
@@ -91,7 +95,7 @@ class Guard:
         if not self._knows_host(headers.get("host", "")):
             return PlainTextResponse("this host is not the console's: set GANZHI_CONSOLE__PUBLIC_URL", 421)
         length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > BODY_BYTES_MAX:
+        if not length.isdecimal() or int(length) > _most(path):
             return PlainTextResponse("too large", 413)
         if method not in SAFE and not self._same_origin(headers):
             return PlainTextResponse("this form came from another site", 403)
@@ -156,7 +160,7 @@ class Guard:
         return bool(netloc) and netloc in (headers.get("host"), self._public.netloc)
 
     def _add_headers(self, scope: Scope, headers: MutableHeaders) -> None:
-        headers["Content-Security-Policy"] = POLICY
+        headers.setdefault("Content-Security-Policy", POLICY)
         headers["X-Content-Type-Options"] = "nosniff"
         headers["X-Frame-Options"] = "DENY"
         headers["Referrer-Policy"] = "same-origin"
@@ -179,7 +183,11 @@ def set_cookie(response: Response, name: str, value: str, *, secure: bool, max_a
     response.set_cookie(name, value, max_age=max_age_s, path="/", secure=secure, httponly=True, samesite="lax")
 
 
-def _limited(receive: Receive) -> Receive:
+def _most(path: str) -> int:
+    return PHOTO_BODY_BYTES_MAX if path == PHOTO else BODY_BYTES_MAX
+
+
+def _limited(receive: Receive, most: int) -> Receive:
     """Ends a body that is longer than it said, or that never said how long it is."""
     got = 0
 
@@ -188,7 +196,7 @@ def _limited(receive: Receive) -> Receive:
         message = await receive()
         if message["type"] == "http.request":
             got += len(message.get("body", b""))
-            if got > BODY_BYTES_MAX:
+            if got > most:
                 return {"type": "http.disconnect"}
         return message
 

@@ -16,7 +16,7 @@ from sinks.console import feed, oidc, signin
 from sinks.console.access import Permission
 from sinks.console.asked import Asked
 from sinks.console.audit import Event
-from sinks.console.guard import PUBLIC
+from sinks.console.guard import PHOTO, PUBLIC
 from sinks.console.pages import (
     account,
     actions,
@@ -113,7 +113,7 @@ def _guarded(address: Address) -> Callable[[Request], Awaitable[Response]]:
         elif address.path not in PUBLIC:
             asked.user  # noqa: B018  the guard let through only somebody
         if address.method == "POST":
-            asked.form = await request.form(max_files=0, max_fields=FIELDS_MAX)
+            asked.form = await request.form(max_files=int(address.path == PHOTO), max_fields=FIELDS_MAX)
             session = asked.session
             if session is not None and not hmac.compare_digest(asked.field("csrf").encode(), session.csrf.encode()):
                 raise HTTPException(403, asked.say("form too old"))

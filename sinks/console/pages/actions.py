@@ -3,6 +3,7 @@
 import time
 from typing import Final
 
+from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -11,7 +12,7 @@ from sinks.console.access import Permission
 from sinks.console.asked import Asked
 from sinks.console.audit import Event
 from sinks.console.pages import rows
-from sinks.desk.actions import Action
+from sinks.desk.actions import PHOTO_BYTES_MAX, Action
 from sinks.desk.projection import Alert
 
 NEEDS: Final = {
@@ -102,17 +103,33 @@ def _action(asked: Asked, kind: str, alert: Alert) -> Action:
             kind, actor, site, matcher=matcher, until_ms=_until(asked), comment=comment, reason=reason or "known"
         )
     more: dict[str, object] = {"seen": alert.seen, "comment": comment, "reason": reason}
-    if kind in ("snooze", "work_order"):
+    if kind == "snooze":
         more["until_ms"] = _until(asked)
-    if kind in ("assign", "work_order"):
+    if kind == "assign":
         more["assignee"] = asked.field("assignee", 100).strip()
+    if kind == "work_order":
+        # Fields of its own: the form of an alert has those of an assignment and of a silence beside it.
+        more["until_ms"] = _until(asked, "order_hours")
+        more["assignee"] = asked.field("order_to", 100).strip()
+        more["comment"] = asked.field("order_note").replace("\r\n", "\n").strip()
     if kind in ("work_done", "work_cancelled"):
         more["refers"] = asked.field("refers", 100)
+    if kind == "work_done":
+        more["photo"] = _photo(asked)
     return Action.on(alert.key, kind, actor, **more)
 
 
-def _until(asked: Asked) -> int:
-    hours = asked.field("hours", 5)
+def _photo(asked: Asked) -> bytes:
+    """The photo of a form, empty where none was chosen; `Action` looks at its first bytes, not at its name or type."""
+    sent = asked.form.get("photo")
+    if not isinstance(sent, UploadFile):
+        return b""
+    # One byte more than may be: what is too large is refused with the limit, and never read whole.
+    return sent.file.read(PHOTO_BYTES_MAX + 1)
+
+
+def _until(asked: Asked, name: str = "hours") -> int:
+    hours = asked.field(name, 5)
     if not hours.isdecimal() or not 0 < int(hours) <= HOURS_MAX:
         raise HTTPException(400, asked.say("hours wrong", most=HOURS_MAX))
     return time.time_ns() // 1_000_000 + int(hours) * 3_600_000

@@ -1,6 +1,7 @@
 """*Alert*: one episode with its evidence, its history, its cost, and what can be done about it."""
 
 import dataclasses
+import time
 from typing import Final
 from urllib.parse import unquote
 
@@ -81,6 +82,7 @@ def show(asked: Asked) -> Response:
         reasons=REASONS,
         users=users if asked.user.may(Permission.DIRECT) else [],
         now_ms=now_ms,
+        orders=[(order, order.status(alert, time.time_ns() // 1_000_000)) for order in alert.work_orders.values()],
     )
 
 
@@ -109,7 +111,15 @@ def photo(asked: Asked) -> Response:
     if not any(entry.photo and str(entry.offset) == offset for entry in alert.history):
         raise HTTPException(404)
     content = asked.parts.live.desk.photo(int(offset))
-    return Response(content, media_type=photo_type(content) or "application/octet-stream")
+    kind = photo_type(content)
+    if not kind:
+        raise HTTPException(404)
+    # A picture and nothing else, whatever its bytes say to a browser that opens it alone.
+    headers = {
+        "Content-Disposition": f'inline; filename="photo-{offset}.{kind.partition("/")[2]}"',
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+    }
+    return Response(content, media_type=kind, headers=headers)
 
 
 def _alert(asked: Asked) -> Alert:

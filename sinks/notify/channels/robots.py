@@ -5,6 +5,16 @@ person can have a name that is markup; who is named is named by ids of the setti
 
 Sources: developer.work.weixin.qq.com/document/path/91770, open.dingtalk.com/document/robots/custom-robot-access,
 open.feishu.cn/document/client-docs/bot-v3/add-custom-bot.
+
+Codes for "too many, later", and where each is known from (looked up 2026-11-26):
+
+* WeCom 45009, `api freq out of limit`: answers that people quote (developers.weixin.qq.com/community).
+* DingTalk 130101, `send too fast, exceed 20 times per minute`, then ten minutes of rest: quoted by people; the ten
+  minutes also by the maker's page of custom robots.
+* Feishu 11232, above 100 a minute or 5 a second, and at full and half hours under the load of others; 99991400 with
+  HTTP 429, or 400 on older addresses: open.feishu.cn/document/server-docs/api-call-guide/frequency-control.
+* WeCom -1 and 45033, DingTalk -1, 302033 and 410100, Feishu 9499: nothing was found to hold them against. They cost at
+  most a later attempt; the outbox gives up what stays so.
 """
 
 import base64
@@ -126,7 +136,7 @@ class Feishu(Robot):
     per_minute = 60
     gap_ms = 250
     code = "code"
-    busy: ClassVar[Mapping[int, int]] = {9499: 10_000, 11232: 60_000}
+    busy: ClassVar[Mapping[int, int]] = {9499: 10_000, 11232: 60_000, 99991400: 60_000}
 
     def request(self, text: str, people: list[str], now_ms: int) -> tuple[str, dict[str, Any]]:
         """Mentions are tags in the text; ids are of the settings and have no quotes in them."""

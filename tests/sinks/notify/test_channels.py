@@ -4,6 +4,7 @@ import base64
 import datetime as dt
 import hashlib
 import hmac
+import json
 import logging
 import socket
 import time
@@ -23,9 +24,9 @@ from ganzhi.demo.robot import RobotServer
 from schemas.errors import ChannelError
 from schemas.settings import ChannelSettings, NotifySettings
 from sinks.notify.channels.base import Answer
-from sinks.notify.channels.http import NoAnswerError, NotSentError, forbidden, post
+from sinks.notify.channels.http import NoAnswerError, NotSentError, Reply, forbidden, post
 from sinks.notify.channels.registry import open_channels
-from sinks.notify.channels.robots import dingtalk_sign, feishu_sign
+from sinks.notify.channels.robots import DingTalk, Feishu, Robot, WeCom, dingtalk_sign, feishu_sign
 from sinks.notify.records import Message
 from tests.sinks.notify.world import KEY, SECRET, WEBHOOK_SECRET, Receiver, robot_channel
 
@@ -422,3 +423,21 @@ def test_no_secret_in_any_word(caplog: pytest.LogCaptureFixture) -> None:
     other = ChannelSettings(kind="apprise", url=SecretStr("json://user:pw-canary@127.0.0.1:9/path-canary"))
     assert not [word for word in (repr(send(closed)), repr(send(other)), repr(closed), repr(other)) if "canary" in word]
     assert "canary" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "body", "wait_ms"),
+    [
+        (WeCom, 200, {"errcode": 45009, "errmsg": "api freq out of limit"}, 60_000),
+        (DingTalk, 200, {"errcode": 130101, "errmsg": "send too fast, exceed 20 times per minute"}, 600_000),
+        (Feishu, 200, {"code": 11232, "msg": "frequency limited"}, 60_000),
+        (Feishu, 400, {"code": 99991400, "msg": "request trigger frequency limit"}, 60_000),
+        (Feishu, 429, {"code": 99991400, "msg": "request trigger frequency limit"}, 60_000),
+    ],
+)
+def test_too_many_is_later_and_no_refusal(kind: type[Robot], status: int, body: dict[str, Any], wait_ms: int) -> None:
+    """The answers of real robots that are asked too often, as their makers and users tell them."""
+    settings = ChannelSettings(kind="feishu", url=SecretStr("http://127.0.0.1:1/hook/x"))
+    answer = kind(settings, 1.0).judge(Reply(status, {}, json.dumps(body).encode()))
+
+    assert (answer.outcome, answer.retry_after_ms) == ("later", wait_ms)

@@ -1,6 +1,7 @@
 """kill -9 between every two steps: no message lost, and none shown twice where a channel can tell a repeat."""
 
 import collections
+import contextlib
 import re
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from tests.sinks.notify.world import (
     KEY,
     Receiver,
     notifying,
-    process,
     robot_channel,
+    running,
     settings_of,
     wait_for,
     world_with,
@@ -31,7 +32,7 @@ def test_killed_between_any_two_steps(kafka: KafkaSettings, tmp_path: Path) -> N
     """Each process dies at its point, the next one goes on: every step is told, by one message id each."""
     world = world_with(kafka, tmp_path, {**ALL, "send_to": ["hook", "robot"]})
     expected = []
-    with Receiver() as receiver, RobotServer(KEY) as robot:
+    with Receiver() as receiver, RobotServer(KEY) as robot, contextlib.ExitStack() as ended:
         settings = settings_of(kafka, {"hook": receiver.channel(), "robot": robot_channel(robot, "feishu")})
         with notifying(settings):  # the first one of all: from now on there is a position
             world.alerts(alert_row((*ROOM[:3], 1), "firing", now_ms()))
@@ -40,9 +41,9 @@ def test_killed_between_any_two_steps(kafka: KafkaSettings, tmp_path: Path) -> N
         for episode, name in enumerate(POINTS, 2):
             key = (*ROOM[:3], episode)
             world.alerts(alert_row(key, "firing", now_ms()))
-            dying = process(settings, GANZHI_FAULT=name)
+            dying = ended.enter_context(running(settings, GANZHI_FAULT=name))
             assert dying.wait(60) == KILLED, (name, dying.communicate()[0].decode())
-            living = process(settings)
+            living = ended.enter_context(running(settings))
             expected.append((ROOM[2], episode, "firing:warning"))
             wait_for(lambda: expected[-1] in receiver.steps(), f"{name}: the beginning was not told")
             world.alerts(alert_row(key, "resolved", now_ms()))

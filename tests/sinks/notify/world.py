@@ -105,6 +105,19 @@ def process(settings: Settings, **more: str) -> "subprocess.Popen[bytes]":
     )
 
 
+@contextlib.contextmanager
+def running(settings: Settings, **more: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """A notifier in a process of its own that does not outlive the block, whatever is asserted in it."""
+    child = process(settings, **more)
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.wait()
+        if child.stdout is not None:
+            child.stdout.close()
+
+
 def wait_for(ready: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:
     """Waits until something is so."""
     until_s = time.monotonic() + deadline_s
