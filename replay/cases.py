@@ -2,7 +2,7 @@
 
 import dataclasses
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from processors.advance import Processor
@@ -80,10 +80,68 @@ def run_case(case: Case, pack: Mapping[str, Json]) -> Outcome:
         rules = {rule.alert: rule for rule in parse_pack(dict(pack)).rules}
         if case.rule not in rules:
             return Outcome(case, None, f"{pack.get('pack')} has no rule {case.rule!r}")
-        built = _Site(case, rules[case.rule], pack)
-        return built.run()
+        prepared = prepare(case, pack)
+        processor = Processor(prepared.topic, 0, {prepared.document.sha256: prepared.document}.__getitem__)
+        log = prepared.log
+        keys = [SITE.encode()] * len(log)
+        times, values = [time for time, _ in log], [value for _, value in log]
+        processor.advance(Slab.of_columns(prepared.topic, 0, list(range(len(log))), times, keys, values))
+        keys_of = {instance_key(*names) for names in processor.layout.instance_names}
+        if instance_key(case.rule, prepared.subject) not in keys_of:
+            return Outcome(case, None)
+        return Outcome(case, changes(prepared, _alerts(processor.take())))
     except (ModelError, ValueError, KeyError) as error:
         return Outcome(case, None, " ".join(str(error).split()))
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A case as a task meets it.
+
+    Attributes:
+        case: the case.
+        topic: input topic.
+        document: of the small site.
+        subject: id of the subject that is looked at.
+        log: (LogAppendTime, message), in order; offsets count from 0, the key is `SITE`.
+    """
+
+    case: Case
+    topic: str
+    document: Document
+    subject: str
+    log: tuple[tuple[int, bytes], ...]
+
+
+def prepare(case: Case, pack: Mapping[str, Json]) -> Prepared:
+    """The site and the log of a case.
+
+    Args:
+        case: the case; its rule must be in the pack.
+        pack: as `read_pack` gave it.
+
+    Raises:
+        ModelError: the pack is wrong.
+        ValueError: the case does not fit its rule.
+    """
+    rules = {rule.alert: rule for rule in parse_pack(dict(pack)).rules}
+    site = _Site(case, rules[case.rule], pack)
+    document = site.document()
+    log = tuple(sorted(site.log(document), key=lambda one: one[0]))
+    return Prepared(case, site.topic, document, site.subject(1), log)
+
+
+def changes(prepared: Prepared, rows: Iterable[Mapping[str, Any]]) -> tuple[tuple[str, int], ...]:
+    """(state or severity, ms after the start) of every change that rows of `alerts` tell of the case's subject."""
+    fired: set[int] = set()
+    found: list[tuple[str, int]] = []
+    for row in rows:
+        if (row["rule"], row["subject"]) != (prepared.case.rule, prepared.subject):
+            continue
+        state = row["severity"] if row["state"] == "firing" and row["episode"] in fired else row["state"]
+        fired.add(row["episode"])
+        found.append((str(state), (int(row["valid_at"]) - prepared.case.start_ms) // 1000 * 1000))
+    return tuple(found)
 
 
 class _Site:
@@ -231,30 +289,8 @@ class _Site:
 
     # -- the log ------------------------------------------------------------------------------------------------------
 
-    def run(self) -> Outcome:
-        """Feeds the log and reads the alerts."""
-        document = self.document()
-        processor = Processor(self.topic, 0, {document.sha256: document}.__getitem__)
-        log = sorted(self._log(document), key=lambda one: one[0])
-        keys = [SITE.encode()] * len(log)
-        times, values = [time for time, _ in log], [value for _, value in log]
-        processor.advance(Slab.of_columns(self.topic, 0, list(range(len(log))), times, keys, values))
-        subject = self.subject(1)
-        if instance_key(self.case.rule, subject) not in {
-            instance_key(*names) for names in processor.layout.instance_names
-        }:
-            return Outcome(self.case, None)
-        rows = [row for row in _alerts(processor.take()) if (row["rule"], row["subject"]) == (self.case.rule, subject)]
-        return Outcome(self.case, tuple(self._changes(rows)))
-
-    def _changes(self, rows: Sequence[dict[str, Any]]) -> Iterator[tuple[str, int]]:
-        fired: set[int] = set()
-        for row in rows:
-            state = row["severity"] if row["state"] == "firing" and row["episode"] in fired else row["state"]
-            fired.add(row["episode"])
-            yield str(state), (int(row["valid_at"]) - self.case.start_ms) // 1000 * 1000
-
-    def _log(self, document: Document) -> Iterator[tuple[int, bytes]]:
+    def log(self, document: Document) -> Iterator[tuple[int, bytes]]:
+        """(LogAppendTime, message), not yet in order."""
         case = self.case
         head: dict[str, Any] = {"site": SITE, "version": 1, "previous": b"", "document": document.sha256}
         yield (
@@ -422,4 +458,4 @@ def _alerts(outputs: Sequence[Output]) -> Iterator[dict[str, Any]]:
             yield from rows
 
 
-__all__ = ["Outcome", "run_case"]
+__all__ = ["Outcome", "Prepared", "changes", "prepare", "run_case"]

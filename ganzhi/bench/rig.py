@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 import psutil
 from confluent_kafka import Producer
@@ -19,6 +19,7 @@ from ganzhi.embedded.stack import Stack
 from replay.kafka_log import KafkaHistory
 from schemas.errors import StackError
 from schemas.kafka import client_config
+from schemas.model.document import Document
 from schemas.settings import KafkaSettings, Settings, load
 from schemas.topics import CONFIG, METER_READINGS, topic_name
 from streams.kafka_admin import create_missing
@@ -29,6 +30,29 @@ PROFILE: Final = f"bench-{os.getpid()}"
 TIMEOUT_S: Final = 300.0
 PARTITIONS: Final = 4
 _LOOK_S: Final = 0.3
+
+
+class Configured(Protocol):
+    """A site as far as its document goes."""
+
+    @property
+    def site(self) -> str:
+        """Its id."""
+        ...
+
+    @property
+    def partition(self) -> int:
+        """Of the site."""
+        ...
+
+    @property
+    def document(self) -> Document:
+        """In force, or to be."""
+        ...
+
+    def config_record(self) -> bytes:
+        """The record that puts the document into force."""
+        ...
 
 
 class Rig:
@@ -81,7 +105,7 @@ class Rig:
             found[name] = float(times.user + times.system)
         return found
 
-    def configure(self, loads: Sequence[Load]) -> None:
+    def configure(self, loads: Sequence[Configured]) -> None:
         """Publishes the documents and puts them into force."""
         producer = Producer(
             client_config(self.kafka, log_level=0) | {"compression.type": "zstd", "message.max.bytes": 1 << 29}

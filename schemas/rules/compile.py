@@ -310,8 +310,12 @@ class _Compiler:
         return Quantity(quantity.dimension, quantity.step / 1000 if quantity.state else quantity.step)
 
     def cells(self, node: Call, place: int, arguments: Sequence[_Value]) -> int:
-        """A span as a number of cells."""
-        value = arguments[place]
+        """A span as a number of cells; nothing but minutes can be meant by `30m`."""
+        value, written = arguments[place], node.rest[place]
+        if isinstance(written, Param):
+            written = self.scope.params[written.name]
+        if isinstance(written, Number) and written.unit == "m":
+            value = self.lower(dataclasses.replace(written, unit="min"))
         if not isinstance(value, _Constant) or value.dimension != DURATION:
             raise _fail(node.rest[place], f"a span of time is expected: {FUNCTIONS[node.function][0]}")
         count = value.value * 1000 / self.scope.cell_ms

@@ -383,3 +383,14 @@ def test_the_evaluator_refuses_programs_that_are_not_well_formed(code: list[tupl
     """Wrong stacks, indices and operations are errors, never a result."""
     with pytest.raises(ValueError, match=r"."):
         evaluate(code, [0], [True], [0], [0])
+
+
+def test_a_span_in_minutes_may_be_written_as_durations_are() -> None:
+    """`30m` is half an hour where a span is asked for, also out of a parameter; elsewhere `m` is a metre."""
+    roles = {"light": of_point("gauge", "W")}
+    for text in ("avg_over(light, 30m) > 50 W", "avg_over(light, 30 min) > 50 W", "avg_over(light, $span) > 50 W"):
+        program = compile_expression(parse(text), Scope(roles, {"span": parse("30m")}, {}, {}))
+        assert program is not None
+        assert [look.cells for look in program.looks] == [2]
+    with pytest.raises(ExpressionError):
+        compile_expression(parse("light > 30m"), Scope(roles, {}, {}, {}))

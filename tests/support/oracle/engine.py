@@ -42,7 +42,7 @@ def _metas(document: Document, topic: str) -> dict[int, Meta]:
             columns.gateways[columns.gateway[row]],
             kind,
             int(columns.interval_ms[row]),
-            min(int(columns.max_age_ms[row]), 96 * grid),
+            int(columns.max_age_ms[row]),
             int(columns.rate_max[row]),
             int(columns.span[row]),
             max(int(columns.low[row]), widest[0]),
@@ -110,8 +110,8 @@ class Site:
     def feed(self, number: int, before: int | None, time: int, rows: list[tuple[str, Row]]) -> bool:
         """Gives the rows that a reading of a point made to what looks back at it; whether any of it says another thing."""
         meta = self.points[number].meta
-        whole = before is not None and time - before <= meta.max_age_ms
-        until = time if whole else (before + meta.max_age_ms if before is not None else None)
+        whole = before is not None and time - before <= meta.hold_ms
+        until = time if whole else (before + meta.hold_ms if before is not None else None)
         for (owner, _), track in self.tracks.items():
             if owner != number:
                 continue
@@ -491,8 +491,10 @@ class Oracle:
             since = time if expired or value != before.value else before.since
             point.fact = Fact(time, value, quality == 0, since)
         for instance in site.readers.get(point.meta.number, []):
-            # Whether an alert that inhibits it has ended shows when it looks again, which an idle one does for a value.
-            if instance.rule.inhibitors and instance.phase == IDLE and not changed and before.time is not None:
+            # Whether an alert that inhibits it has ended shows when it looks again, which an idle one does for a value
+            # or for what looks back; one that looks at siblings does so at every reading.
+            woken = changed or self._moved or any(sort != 0 for sort, *_ in instance.rule.looks)
+            if instance.rule.inhibitors and instance.phase == IDLE and not woken and before.time is not None:
                 continue
             instance.look(time, instance.own_clock(self.clock), self.resumed)
 

@@ -1,6 +1,9 @@
 """What looks back, by hand: segments of what was counted, cut into cells again and again."""
 
+import bisect
 import dataclasses
+import functools
+import itertools
 import statistics
 from collections.abc import Sequence
 from typing import Any
@@ -68,7 +71,8 @@ class Track:
         if cell < self.fresh:
             return 0, MEASURED if self.events else UNKNOWN
         low, high = cell * self.cell_ms, (cell + 1) * self.cell_ms
-        inside = [one for one in self.segments if low <= one[0] and one[1] <= high]
+        first = bisect.bisect_left(self.segments, low, key=lambda one: one[0])
+        inside = list(itertools.takewhile(lambda one: one[1] <= high, itertools.islice(self.segments, first, None)))
         if sum(end - start for start, end, _, _ in inside) != self.cell_ms and not self.events:
             return 0, UNKNOWN
         return self._value(inside), SPREAD if any(spread for *_, spread in inside) else MEASURED
@@ -114,7 +118,7 @@ class Window:
         values = (self.fn, self.measure, self.cells, self.bucket, self.nth, self.days, self.cell_ms)
         return (*values, tuple(self.members))
 
-    @property
+    @functools.cached_property
     def needed(self) -> int:
         """Finished cells that it reads of a point."""
         if self.fn in (Fn.NIGHT, Fn.BASELINE):

@@ -31,6 +31,11 @@ class Meta:
     grid_ms: int
     divisor: int = 0
 
+    @property
+    def hold_ms(self) -> int:
+        """For so long a gauge's value counts after its reading: at most a day of quarters of an hour."""
+        return min(self.max_age_ms, 96 * self.grid_ms)
+
 
 @dataclasses.dataclass
 class Fact:
@@ -370,7 +375,7 @@ class History:
         grid = self.meta.grid_ms
         first = start + grid
         if len(self.times) > 1:
-            known_to = self.times[-2] + self.meta.max_age_ms + grid
+            known_to = self.times[-2] + self.meta.hold_ms + grid
             last = min(time // grid * grid, known_to)
         else:
             last = time
@@ -385,7 +390,7 @@ class History:
         values = self.values[first:last]
         integral = held = 0
         for index in range(max(first - 1, 0), last):
-            until = self.times[index] + self.meta.max_age_ms
+            until = self.times[index] + self.meta.hold_ms
             if index + 1 < len(self.times):
                 until = min(until, self.times[index + 1])
             elif self.times[index] == self.times[-1]:
