@@ -75,7 +75,10 @@ def in_event_order(
     place = in_force(numbers, times, versions)
     moved = [
         dataclasses.replace(
-            fact, version=int(in_force(fact.numbers[:1].astype(np.int32), np.array([fact.fact.at]), versions)[0])
+            fact,
+            # Those that stand have replaced whatever they could when they were told, not what happened before them.
+            fact=dataclasses.replace(fact.fact, replaced=0),
+            version=int(in_force(fact.numbers[:1].astype(np.int32), np.array([fact.fact.at]), versions)[0]),
         )
         for fact in placed
     ]
