@@ -235,11 +235,11 @@ def test_a_fact_that_is_taken_back() -> None:
 def test_a_fact_that_is_told_after_the_one_that_names_it() -> None:
     """It was not there to be replaced, so it stands, also where it happened before the one that names it."""
     readings = [batch([(MAIN, T0 + k * QUARTER, 1000 + 10 * k, "good")]) for k in range(12)]
-    swap = fact("swapped", T0 + 3 * QUARTER, {"point": MAIN, "final": 1037, "initial": 1030}, event_id="2")
+    swap = fact("swapped", T0 + 3 * QUARTER + MIN, {"point": MAIN, "final": 1037, "initial": 1030}, event_id="2")
     found = []
     for replaces in ("", "2"):
         about = {"point": MAIN, "numerator": 1, "denominator": 1}
-        ahead = fact("multiplier", T0 + 5 * QUARTER, about, event_id="1", replaces=replaces)
+        ahead = fact("multiplier", T0 + 3 * QUARTER + 2 * MIN, about, event_id="1", replaces=replaces)
         found.append(ledger(together(log_of([*readings, ahead, swap], settle()), DOCUMENTS)["ledger"]))
     assert found[1] == found[0]
     assert sum(found[1].values()) == 110 + 7
