@@ -110,6 +110,17 @@ def every_night(settings: Settings) -> None:
             _log.warning("not settled: %s", error)
 
 
+def due(now: dt.datetime, nightly: str, done: dt.date | None) -> bool:
+    """Whether a site is to be settled: once in each of its days, at a time of it or as soon after as somebody looks.
+
+    Args:
+        now: by the site's clock.
+        nightly: HH:MM; where clocks leap over it, it has come when they have.
+        done: its day of the last time.
+    """
+    return now.strftime("%H:%M") >= nightly and done != now.date()
+
+
 def _night(settings: Settings, done: dict[str, dt.date]) -> None:
     from ganzhi.settling import Wish, zone_of
     from ganzhi.settling import settle as settle_sites
@@ -117,7 +128,7 @@ def _night(settings: Settings, done: dict[str, dt.date]) -> None:
 
     for site, document in read_documents(settings.kafka).items():
         now = dt.datetime.fromtimestamp(time.time(), zone_of(document))
-        if now.strftime("%H:%M") < settings.settle.nightly or done.get(site) == now.date():
+        if not due(now, settings.settle.nightly, done.get(site)):
             continue
         key = signing_key(data_home(settings.profile))
         for one in settle_sites(settings.kafka, Wish(site=site, reason="nightly"), key):

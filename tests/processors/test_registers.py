@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.advance import Processor
-from processors.state import POINT
+from processors.state import POINT, UNRECORDED
 from schemas.model.document import Document
 from tests.processors.world import DAY, HOUR, MIN, T0, Row, batch, config, document, library, point, records, run, tick
 from tests.support.patience import patient
@@ -186,6 +186,30 @@ def test_an_implausible_rollover_is_a_dip() -> None:
     assert [row["code"] for row in rows["verdicts"]] == ["dip"]
     _, rows = feed(doc, [(T0, 99_999), (T0 + 15 * MIN, 4)])
     assert [row["code"] for row in rows["verdicts"]] == ["rollover"]
+
+
+@pytest.mark.parametrize(("last", "next_one"), [(95_001, 0), (95_001, 400), (99_999, 0), (99_999, 95_000)])
+def test_from_the_last_twentieth_a_rollover_counts_however_long_or_little(last: int, next_one: int) -> None:
+    """Weeks of silence, a step of one unit and one of nearly the whole width: last minus first, over the end."""
+    doc = meter(span=100_000, rated="40000")
+    for silence in (15 * MIN, 21 * DAY):
+        _, rows = feed(doc, [(T0, last), (T0 + silence, next_one), (T0 + silence + 15 * MIN, next_one)])
+        over = next_one + 100_000 - last
+        if over <= 2 * 40_000 * (silence + 15 * MIN) // HOUR:
+            assert [row["code"] for row in rows["verdicts"]] == ["rollover"]
+            assert sum(row["quantity"] for row in rows["ledger"]) == over
+        else:
+            assert [row["code"] for row in rows["verdicts"]] == ["dip", "dip"]
+
+
+def test_a_rollover_from_below_the_last_twentieth_is_a_new_level() -> None:
+    """After a long gap nothing tells it from a swap, so what was used over the end is not invented, and the flag is up."""
+    doc = meter(span=100_000, rated="40000")
+    later = T0 + 21 * DAY
+    processor, rows = feed(doc, [(T0, 94_000), *((later + k * 15 * MIN, 400 + 10 * k) for k in range(4))])
+    assert [row["code"] for row in rows["verdicts"]] == ["dip", "dip", "reset"]
+    assert sum(row["quantity"] for row in rows["ledger"]) == 30
+    assert state(processor)["flags"] & UNRECORDED
 
 
 def test_a_glitch_loses_nothing() -> None:

@@ -219,6 +219,16 @@ def test_a_swap_that_nobody_reported_for_three_weeks() -> None:
     assert sum(ledger(together(log, DOCUMENTS)["ledger"]).values()) == (1045 - 1000) + (readings[-1][2] - 3)
 
 
+def test_a_rollover_that_nobody_could_see_is_told() -> None:
+    """From 90 % of the width, over weeks: a fact of the full width and of 0 after it gives the month back, to the unit."""
+    later = T0 + 21 * DAY
+    readings = [(MAIN, T0, 90_000, "good"), *((MAIN, later + k * QUARTER, 400 + k, "good") for k in range(6))]
+    told = fact("swapped", T0 + 10 * DAY, {"point": MAIN, "final": 100_000, "initial": 0})
+    log = log_of([batch([reading]) for reading in readings], told, settle())
+    assert sum(ledger(run(log, DOCUMENTS)[1]["ledger"]).values()) < 10
+    assert sum(ledger(together(log, DOCUMENTS)["ledger"]).values()) == 10_405
+
+
 def test_a_fact_that_is_taken_back() -> None:
     """A fact that another one replaces leaves nothing behind once both are settled."""
     readings = [batch([(MAIN, T0 + k * QUARTER, 1000 + 10 * k, "good")]) for k in range(12)]

@@ -17,8 +17,8 @@ from ganzhi.embedded.system import System
 from schemas.settings import run_file
 
 LIMIT_S = 120.0
-PROCESSES = 10
-"""JVM, ClickHouse, worker, sink and console, and a guard each."""
+PROCESSES = 12
+"""JVM, ClickHouse, worker, sink, console and who settles at night, and a guard each."""
 GONE_S = 15.0
 
 
@@ -34,7 +34,7 @@ def started(folder: Path, profile: str) -> tuple[subprocess.Popen[bytes], list[p
     with (folder / "up.log").open("wb") as log:
         up = subprocess.Popen(command, env=os.environ | where, stdout=log, stderr=log)
     deadline_s = time.monotonic() + LIMIT_S
-    wanted = {"kafka.Kafka", "ganzhi.embedded.clickhouse_server", "worker", "sink", "console"}
+    wanted = {"kafka.Kafka", "ganzhi.embedded.clickhouse_server", "worker", "sink", "console", "--nightly"}
     while True:
         below = psutil.Process(up.pid).children(recursive=True)
         words: set[str] = set()
@@ -52,7 +52,7 @@ def started(folder: Path, profile: str) -> tuple[subprocess.Popen[bytes], list[p
 
 @pytest.mark.timeout(180)
 def test_killed_it_leaves_no_process(tmp_path: Path) -> None:
-    """Kill -9 of `ganzhi up` ends JVM, ClickHouse, worker, sink and console, with all guards."""
+    """Kill -9 of `ganzhi up` ends JVM, ClickHouse, worker, sink, console and the nightly settlement, with all guards."""
     up, below = started(tmp_path, "up-killed")
     assert len(below) >= PROCESSES
     up.kill()
