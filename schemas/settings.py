@@ -128,6 +128,9 @@ class NotifySettings(_Group):
     link: str = Field(default="", description="address of the console, for links in messages")
     timeout_s: float = Field(default=10.0, gt=0, le=60)
     give_up_s: float = Field(default=120.0, gt=0, description="a channel that takes nothing for so long is down")
+    cost_wait_s: float = Field(
+        default=20.0, ge=0, le=3600, description="the end of an alert waits so long for the last usage that it wasted"
+    )
 
 
 class OidcSettings(_Group):

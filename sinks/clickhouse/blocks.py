@@ -61,9 +61,11 @@ def _input(*contracts: str) -> _Reader:
     return lambda messages: (read(messages)[0], [])
 
 
-def _archived(*contracts: str) -> _Reader:
-    """What has no table of its own: whoever asks reads it from event_log."""
-    return lambda messages: ([], _strangers(messages, *contracts))
+def _notifications(messages: Messages) -> _Found:
+    """Where the notifier stood has no table of its own: it is in event_log."""
+    told = ("notice", "notice_message", "notice_delivery")
+    blocks, unreadable = _rows(*told)(messages)
+    return blocks, [*unreadable, *_strangers(messages, *told, "notifier_position")]
 
 
 def _meter(messages: Messages) -> _Found:
@@ -86,7 +88,7 @@ _READERS: Final[Mapping[str, _Reader]] = {
     topics.REJECTED: _ours("rejected_rows"),
     topics.SETTLEMENTS: _ours("ledger_rows", "gauge_rows", "episode_rows"),
     topics.ALERT_ACTIONS: _ours("alert_action"),
-    topics.NOTIFICATIONS: _archived("notice", "notice_message", "notice_delivery", "notifier_position"),
+    topics.NOTIFICATIONS: _notifications,
     topics.CONFIG: documents,
     topics.TASKS: _tasks,
 }

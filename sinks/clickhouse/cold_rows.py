@@ -23,6 +23,7 @@ from sinks.clickhouse.tables import (
     Origin,
     digests,
     enums,
+    lists,
     months_of,
     names,
     numbers,
@@ -196,6 +197,52 @@ PLANS: Final = {
         """ + _EVENT),
         ("site", "rule", "subject", "episode", "offset"), _OF_LOG, ("known_at", "known_at"),
     ),
+    "notice": Plan(
+        "notices",
+        _columns("""
+            site name
+            rule name
+            subject text
+            episode UInt64
+            id text
+            ts time time_ms
+            step text
+            severity name
+            route name
+            target name
+            channel name
+            people list named
+            language name
+        """ + _EVENT),
+        ("site", "rule", "subject", "episode", "offset"), _OF_LOG, ("known_at", "known_at"),
+    ),
+    "notice_message": Plan(
+        "notice_messages",
+        _columns("""
+            id text
+            ts time time_ms
+            channel name
+            notices list
+            people list named
+            language name
+            title text
+            text text
+            moved_from text
+        """ + _EVENT),
+        ("offset",), _OF_LOG, ("known_at", "known_at"),
+    ),
+    "notice_delivery": Plan(
+        "notice_deliveries",
+        _columns("""
+            message text
+            ts time time_ms
+            channel name
+            outcome DeliveryOutcome
+            attempt UInt32
+            detail text
+        """ + _EVENT),
+        ("message", "offset"), _OF_LOG, ("known_at", "known_at"),
+    ),
     "config_record": Plan(
         "config_records",
         _columns("""
@@ -302,6 +349,8 @@ def _column(contract: str, name: str, kind: str, values: Sequence[Any]) -> Lazy:
         return names(name, values)
     if kind == "text":
         return texts(name, values)
+    if kind == "list":
+        return lists(name, values)
     if kind == "digest":
         return digests(name, values)
     if kind == "time":

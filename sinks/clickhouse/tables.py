@@ -91,6 +91,17 @@ def texts(name: str, values: Sequence[str | bytes]) -> Lazy:
     return lambda rows: native.strings(name, [values[i] for i in rows.tolist()])
 
 
+def lists(name: str, values: Sequence[Sequence[str]]) -> Lazy:
+    """An Array(String) from lists of texts."""
+
+    def pick(rows: NDArray[np.int64]) -> Column:
+        chosen = [values[i] for i in rows.tolist()]
+        flat = native.strings(name, [text for row in chosen for text in row])
+        return native.array(flat, np.array([len(row) for row in chosen], np.int64))
+
+    return pick
+
+
 def blobs(name: str, data: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> Lazy:
     """See `native.blobs`."""
     return lambda rows: native.blobs(name, data, starts[rows], lengths[rows])

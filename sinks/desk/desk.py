@@ -66,6 +66,11 @@ class Desk:
         """(topic, partition) → offset of the next message of alerts and actions."""
         return self._follower.positions
 
+    @property
+    def behind(self) -> bool:
+        """Whether something that was in the log when this was made has not been read yet."""
+        return self._follower.behind
+
     def catch_up(self, ends: Mapping[Place, int] | None = None) -> None:
         """Reads what was there when this was made, or up to some offsets.
 

@@ -81,6 +81,11 @@ class Follower:
             self.close()
             raise
 
+    @property
+    def behind(self) -> bool:
+        """Whether something is still to come of what was there when this was made."""
+        return any(self.positions[place] < end for place, end in self._ends.items())
+
     def catch_up(self, ends: Mapping[Place, int] | None = None) -> Iterator[Message]:
         """Messages up to the ends of the partitions as they were when this was made.
 

@@ -166,6 +166,7 @@ class Alert:
         since_known_at: when it knew of the first row.
         wasted: quantity by (medium, unit).
         cost: 1/10000 yuan, None where nothing that was wasted has a price.
+        parts: point → whether its last part is in `wasted`; points of which nothing is known yet are not here.
         history: everything that happened to it, in the order of the log's time.
         work_orders: id → order, in the order of their making.
     """
@@ -179,6 +180,7 @@ class Alert:
     since_known_at: int = 0
     wasted: dict[tuple[str, str], int] = dataclasses.field(default_factory=dict)
     cost: int | None = None
+    parts: dict[int, bool] = dataclasses.field(default_factory=dict)
     history: list[Entry] = dataclasses.field(default_factory=list)
     work_orders: dict[str, WorkOrder] = dataclasses.field(default_factory=dict)
 
@@ -291,6 +293,13 @@ class Projection:
         """Whether nobody is to be told of an alert now: silenced, muted or snoozed."""
         return now_ms < alert.snoozed_until_ms or self.silenced_by(alert, now_ms) is not None
 
+    def whole(self, alert: Alert) -> bool:
+        """Whether an alert has ended and the last part of every point that it wastes is known."""
+        if alert.state == "firing" or not all(alert.parts.values()):
+            return False
+        site = self.sites.get(alert.key[0])
+        return site is None or site.wasted(alert.key[1], alert.key[2]) <= alert.parts.keys()
+
     def take_row(self, row: Mapping[str, Any]) -> Alert:
         """A row of `alert_rows`."""
         key = (row["site"], row["rule"], row["subject"], row["episode"])
@@ -320,6 +329,7 @@ class Projection:
         site = self.sites.get(key[0])
         medium, unit = site.unit(row["point"]) if site else ("", "")
         alert.wasted[medium, unit] = alert.wasted.get((medium, unit), 0) + row["quantity"]
+        alert.parts[row["point"]] = alert.parts.get(row["point"], False) or row["final"]
         paid = site.prices.cost(medium, row["from_ms"], row["quantity"]) if site and medium else None
         if paid is not None:
             alert.cost = (alert.cost or 0) + paid

@@ -7,9 +7,13 @@ from collections.abc import Iterator, Mapping
 from typing import Final, Literal
 
 from schemas.codec import Json
+from schemas.errors import GanzhiError
 from schemas.matchers import Labels
 from schemas.model.document import Document
 from schemas.prices import Prices, wasted_unit
+from schemas.rules.instances import Parsed, parse_rules
+from schemas.rules.subjects import SiteView, Subject
+from schemas.topics import INPUTS
 
 Language = Literal["zh", "en"]
 Row = Mapping[str, Json]
@@ -35,6 +39,7 @@ class Site:
         self.prices = Prices(document)
         self._tables: dict[str, dict[str, list[Row]]] = {}
         self._units: dict[int, tuple[str, str]] = {}
+        self._wasting: dict[str, dict[str, Subject]] = {}
         self._labels: dict[tuple[str, str], dict[str, frozenset[str]]] = {}
         self.rules = {str(rule.get("alert")): rule for rule in _rules(document)}
         site = self.row("site", document.site)
@@ -101,6 +106,28 @@ class Site:
             except (ValueError, KeyError):
                 self._units[point] = "", ""
         return self._units[point]
+
+    def wasted(self, rule: str, subject: str) -> frozenset[int]:
+        """Numbers of the points whose usage a rule counts as wasted; none where the document no longer has them."""
+        if not self.rules.get(rule, {}).get("wastes"):
+            return frozenset()
+        try:
+            view, parsed = self._bound
+            one = parsed[rule].rule
+            if rule not in self._wasting:
+                self._wasting[rule] = {found.id: found for found in view.subjects(one.each)}
+            found = self._wasting[rule][subject]
+            roles = [one.roles[name] for name in one.wastes]
+            return frozenset(
+                point.number for role in roles for topic in INPUTS for point in view.bind(found, role, topic)[1]
+            )
+        except (GanzhiError, KeyError, ValueError):
+            return frozenset()
+
+    @functools.cached_property
+    def _bound(self) -> tuple[SiteView, dict[str, Parsed]]:
+        """What rules run on, and the rules; only an end of an alert asks for it."""
+        return SiteView(self.document), {one.rule.alert: one for one in parse_rules(self.document)}
 
     @functools.cached_property
     def _tenants(self) -> dict[str, list[Row]]:

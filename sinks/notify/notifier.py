@@ -178,7 +178,7 @@ class Notifier:
             records += [message, moved]
             self._remember(message)
             self._remember(moved)
-        for message in self.outbox.form(now_ms, self._words):
+        for message in self.outbox.form(now_ms, self._words, self._held):
             records.append(message)
             self._remember(message)
         # 3. and 4.
@@ -281,6 +281,19 @@ class Notifier:
             _log.error(
                 "routes of the model name channel %s, which the settings do not have: its messages wait", channel
             )
+
+    def _held(self, notice: Notice) -> bool:
+        """Whether the end of an alert waits: for the last parts of what it wasted, and so that it says the whole cost.
+
+        The wait counts from the time in the journal: a crash makes it no longer. What came to the log while nobody ran
+        is read before anything is said to be all that is known.
+        """
+        if notice.kind != "resolved":
+            return False
+        alert = self._desk.alerts.get(notice.key)
+        if alert is None or self._desk.projection.whole(alert):
+            return False
+        return self._desk.behind or self._clock() < notice.time_ms + int(self._settings.notify.cost_wait_s * 1000)
 
     def _words(self, notices: Sequence[Notice], channel: str) -> tuple[str, str]:
         return self._wording.write(notices, self._senders[channel].channel.bytes_max)

@@ -29,6 +29,7 @@ BACKOFF_MS: Final = (1000, 2000, 5000, 10_000, 20_000, 30_000, 60_000)
 
 Words: TypeAlias = Callable[[Sequence[Notice], str], tuple[str, str]]
 """(notices, channel) → (title, text)."""
+Held: TypeAlias = Callable[[Notice], bool]
 
 
 @dataclasses.dataclass(slots=True)
@@ -168,8 +169,14 @@ class Outbox:
                 sending.doubtful = True
                 lane.attempts.append(sending.first_ms)
 
-    def form(self, now_ms: int, words: Words) -> list[Message]:
-        """Messages of what is ready, inside every channel's limit; the caller gives them to `take_message`."""
+    def form(self, now_ms: int, words: Words, held: Held = lambda _: False) -> list[Message]:
+        """Messages of what is ready, inside every channel's limit; the caller gives them to `take_message`.
+
+        Args:
+            now_ms: the time.
+            words: writes a message.
+            held: whether a notice is to wait although it is due.
+        """
         found = []
         for name, lane in self.lanes.items():
             # A channel that is down is tried again with the first thing that comes after a minute of rest.
@@ -179,7 +186,8 @@ class Outbox:
             # While a message is on its way, or a channel is slow, what comes meanwhile becomes one message.
             if lane.waiting and not target.open and target.per_minute:
                 found += [
-                    self._message(goes_to, notices, now_ms, words) for notices in self._ready(lane, target, now_ms)
+                    self._message(goes_to, notices, now_ms, words)
+                    for notices in self._ready(lane, target, now_ms, held)
                 ]
         return found
 
@@ -234,9 +242,11 @@ class Outbox:
         for id_ in sending.message.notices:
             self._notices.pop(id_, None)
 
-    def _ready(self, lane: Lane, target: Lane, now_ms: int) -> list[list[Notice]]:
+    def _ready(self, lane: Lane, target: Lane, now_ms: int, held: Held) -> list[list[Notice]]:
         groups: dict[str, list[Notice]] = {}
         for notice in lane.waiting.values():
+            if held(notice):
+                continue
             groups.setdefault(notice.group, []).append(notice)
         ready = []
         for group, notices in groups.items():

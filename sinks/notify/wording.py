@@ -31,6 +31,8 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "from to": ("{0}–{1}，历时 {2}", "{0}–{1}, {2}"),
     "wasted": ("已浪费 {0}", "wasted {0}"),
     "cost": ("约 {0} 元", "about {0} yuan"),
+    "so far": ("{0}（数据未到齐，截至目前）", "{0} so far"),
+    "not in yet": ("用量数据未到齐", "usage not known yet"),
     "to do": ("处理：{0}", "to do: {0}"),
     "more": ("另有 {0} 条", "and {0} more"),
     "alerts": ("{0} 条告警", "{0} alerts"),
@@ -103,7 +105,7 @@ class Wording:
             return lines
         site = self._projection.sites.get(notice.site)
         when = "" if self.sensitive(notice.key) else _when(alert, site, language, ended)
-        lines.append(say("; ", language).join(filter(None, [when, spent(alert, language)])))
+        lines.append(say("; ", language).join(filter(None, [when, self._spent(alert, language)])))
         action = self._names.action(notice.site, notice.rule, language)
         if not ended and action:
             lines.append(say("to do", language, safe(action)))
@@ -146,9 +148,16 @@ class Wording:
     def _line(self, notice: Notice) -> str:
         language, alert = notice.language, self._projection.alerts.get(notice.key)
         kind = notice.severity if notice.kind in ("firing", "list", "confirm") else notice.kind
-        spent_ = spent(alert, language) if alert is not None else ""
+        spent_ = self._spent(alert, language) if alert is not None else ""
         parts = [f"{say(kind, language)} {self.where(notice.key, language)}", self.what(notice.key, language), spent_]
         return "· " + say("; ", language).join(filter(None, parts))
+
+    def _spent(self, alert: Alert, language: Language) -> str:
+        """As `spent`; of an alert that has ended it is said where that is not all."""
+        said = spent(alert, language)
+        if alert.state == "firing" or self._projection.whole(alert):
+            return said
+        return say("so far", language, said) if said else say("not in yet", language)
 
     def _filled(self, lines: list[str], more: Sequence[str], language: Language, room: int) -> list[str]:
         """Adds lines while there is room, then says how many there are more."""

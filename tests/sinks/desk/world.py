@@ -46,7 +46,7 @@ def part_row(key: Key, point: int, from_ms: int, quantity: int, final: bool = Fa
     site, rule, subject, episode = key
     row = {"site": site, "rule": rule, "subject": subject, "episode": episode, "point": point, "quantity": quantity}
     times = {"from_ms": from_ms, "to_ms": from_ms + 900_000, "offset": 0, "known_at": from_ms + 900_000}
-    return row | times | {"final": final, "config_version": 1}
+    return row | times | {"final": final}
 
 
 class World:

@@ -46,11 +46,11 @@ class Office:
     def row(self, state: str, at_ms: int = NOON_MS, key: Key = ROOM, severity: str = "warning") -> Alert:
         return self.projection.take_row(alert_row(key, state, at_ms, severity))
 
-    def waste(self, quantity: int, key: Key = ROOM) -> None:
+    def waste(self, quantity: int, key: Key = ROOM, *, final: bool = False) -> None:
         points = self.site.document.table("points")
         number = points["number"][points["id"].index("e-light")]
         assert isinstance(number, int)
-        self.projection.take_part(part_row(key, number, NOON_MS, quantity))
+        self.projection.take_part(part_row(key, number, NOON_MS, quantity, final))
 
     def act(self, kind: str, at_ms: int, key: Key = ROOM, **more: Any) -> Action:
         self.offset += 1
@@ -276,7 +276,7 @@ def test_the_end_says_what_it_cost(tmp_path: Path) -> None:
     office = Office(tmp_path, ZH)
     office.row("firing")
     office.look(NOON_MS)
-    office.waste(12_400)
+    office.waste(12_400, final=True)
     office.row("resolved", NOON_MS + 95 * MINUTE_MS)
     _, text = office.wording.write(office.look(NOON_MS + 96 * MINUTE_MS), 2048)
 

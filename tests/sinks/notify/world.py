@@ -48,7 +48,9 @@ def robot_channel(robot: RobotServer, maker: str = "wecom", **more: Any) -> Chan
 
 def settings_of(kafka: KafkaSettings, channels: dict[str, ChannelSettings], **more: Any) -> Settings:
     """Settings of a notifier with channels."""
-    return Settings(kafka=kafka, notify=NotifySettings(channels=channels, **{"timeout_s": 3.0, **more}))
+    return Settings(
+        kafka=kafka, notify=NotifySettings(channels=channels, **{"timeout_s": 3.0, "cost_wait_s": 0.0, **more})
+    )
 
 
 def world_with(kafka: KafkaSettings, folder: Path, *routes: dict[str, Any], **more: Any) -> World:
@@ -91,6 +93,7 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
         "GANZHI_NOTIFY__CHANNELS": json.dumps(channels),
         "GANZHI_NOTIFY__TIMEOUT_S": str(settings.notify.timeout_s),
         "GANZHI_NOTIFY__GIVE_UP_S": str(settings.notify.give_up_s),
+        "GANZHI_NOTIFY__COST_WAIT_S": str(settings.notify.cost_wait_s),
         **more,
     }
 
