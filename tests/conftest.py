@@ -26,6 +26,7 @@ LONGEST_FIRST = (
     "test_run",
     "test_totals",
     "test_bad_input",
+    "test_late_swap",
     "test_outage",
     "test_sink",
     "test_worker",

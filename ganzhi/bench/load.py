@@ -4,7 +4,7 @@ Deterministic by its arguments; values are those of no real meter.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -133,13 +133,13 @@ class Load:
         }
         return codec.write("config_record", fields)
 
-    def slabs(self, messages: int = 256) -> list[Slab]:
-        """The whole log as slabs, the config record first."""
+    def slabs(self, messages: int = 256, first: Sequence[bytes] = ()) -> list[Slab]:
+        """The whole log as slabs: the config record, what is to come `first`, and the batches."""
         found: list[Slab] = []
         rows: list[tuple[int, int, bytes | None, bytes | None]] = [
-            (0, BEGIN_MS, self.site.encode(), self.config_record())
+            (place, BEGIN_MS, self.site.encode(), value) for place, value in enumerate([self.config_record(), *first])
         ]
-        offset = 1
+        offset = len(rows)
         for time_ms, message in self.batches():
             rows.append((offset, time_ms, self.site.encode(), message))
             offset += 1

@@ -32,6 +32,8 @@ from processors.state import (
 
 _PENDS_MAX = 32_000
 """int16"""
+_SMALL = 1 << 31
+"""Products of two such numbers are int64."""
 
 
 @inlined
@@ -74,6 +76,9 @@ def product(p: PointRow, raw: int) -> tuple[int, int]:
     """
     if p.flags & SCALED == 0:
         return raw, np.int64(0)
+    # A whole multiplier needs none of the three divisions below.
+    if p.denominator == 1 and abs(raw) < _SMALL and (abs(raw) + 1) * (p.numerator + 1) <= COUNTER_MAX:
+        return raw * p.numerator, np.int64(0)
     quotient = raw // p.denominator
     if abs(quotient) >= COUNTER_MAX // (p.numerator + 1):
         return np.int64(COUNTER_MAX + 1), np.int64(p.remainder)

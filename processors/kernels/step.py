@@ -56,6 +56,7 @@ from processors.state import (
     UNRECORDED,
     VERDICT_LATE,
     VERDICT_RANGE,
+    WAITS,
     MetaRow,
     PointRow,
     StateArrays,
@@ -393,7 +394,7 @@ def step(
             looks_changed = False
             unrecorded = p.flags & UNRECORDED
             if info.kind == 0 and p.flags & TOLD:
-                while tell(
+                while p.flags & WAITS and tell(
                     p, info, row, time, value, quality > 0, all_limits, facts, context, scalars, lists, instances,
                     parts, out,
                 ):  # fmt: skip
