@@ -1,7 +1,10 @@
 """Each channel against a server that behaves like the real one: signatures, sizes, limits, faults, and no secret anywhere."""
 
 import base64
+import dataclasses
 import datetime as dt
+import email
+import email.policy
 import hashlib
 import hmac
 import json
@@ -27,8 +30,10 @@ from sinks.notify.channels.base import Answer
 from sinks.notify.channels.http import NoAnswerError, NotSentError, Reply, forbidden, post
 from sinks.notify.channels.registry import open_channels
 from sinks.notify.channels.robots import DingTalk, Feishu, Robot, WeCom, dingtalk_sign, feishu_sign
-from sinks.notify.records import Message
-from tests.sinks.notify.world import KEY, SECRET, WEBHOOK_SECRET, Receiver, robot_channel
+from sinks.notify.records import Message, name_of
+from tests.sinks.desk.world import NOON_MS, ROOM
+from tests.sinks.notify.test_plan import HOSTILE, Office
+from tests.sinks.notify.world import ALL, KEY, SECRET, WEBHOOK_SECRET, Receiver, robot_channel
 
 MAKERS = ("wecom", "dingtalk", "feishu")
 TEXT = "警告 · 办公室101：空房间灯亮"
@@ -37,6 +42,17 @@ TEXT = "警告 · 办公室101：空房间灯亮"
 def message(text: str = TEXT, named: tuple[str, ...] = (), id_: str = "ab12cd34ef567890") -> Message:
     """A message."""
     return Message(id_, 0, "x", ("n",), "", "警告", text, named, "zh")
+
+
+def hostile(folder: Path, wrong: str) -> tuple[str, str]:
+    """Title and text of a message about a room, a rule and a comment that somebody has called so."""
+    office = Office(folder, ALL)
+    office.site.row("space", ROOM[2])["name_en"] = wrong  # type: ignore[index]
+    office.site.rules[ROOM[1]]["annotations"] = {one: {"summary": wrong, "action": wrong} for one in ("zh", "en")}
+    office.row("firing")
+    office.act("assign", NOON_MS, assignee=wrong, comment=wrong)
+    assigned = [notice for notice in office.look(NOON_MS) if notice.kind == "assign"]
+    return office.wording.write(assigned, 2048)
 
 
 def send(
@@ -74,6 +90,22 @@ def test_an_assignee_is_no_markup(maker: str) -> None:
     with RobotServer(KEY, SECRET) as robot:
         send(robot_channel(robot, maker), message(named=('<at user_id="all"></at>', "@all\u202e")))
         assert not set(robot.said[0].text) & set("<>@\u202e")
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_hostile_names_at_a_robot(maker: str, tmp_path: Path) -> None:
+    """Names, comments and people of every kind: plain text, nobody mentioned, no link, no markup, and no more lines."""
+    for case, wrong in HOSTILE.items():
+        title, text = hostile(tmp_path / case, wrong)
+        what = dataclasses.replace(message(text, ("liu", wrong), name_of(case)), title=title)
+        with RobotServer(KEY, SECRET) as robot:
+            answer = send(robot_channel(robot, maker), what)
+            assert answer.outcome == "sent", (case, answer)
+            said = robot.said[0].text
+        assert said.startswith(text.split("\n")[0]), case
+        assert said.count("\n") <= text.count("\n") + 1, case
+        assert not set(said.replace("#" + what.id[:8], "")) & set("<>@[]`*\\|#\r\x00\x1b\u202e\u2066\u200b"), case
+        assert "://" not in said.replace("http://console", ""), case
 
 
 @pytest.mark.parametrize("maker", MAKERS)
@@ -339,6 +371,22 @@ def test_a_mail_arrives(inbox: tuple[_Inbox, int]) -> None:
     assert box.mails[0].rcpt_tos == ["duty@example.org", "liu@example.org"]
     assert "Message-ID: <ab12cd34ef567890.ganzhi@example.org>" in raw
     assert "Auto-Submitted: auto-generated" in raw
+
+
+def test_hostile_names_in_a_mail(inbox: tuple[_Inbox, int], tmp_path: Path) -> None:
+    """One subject of one line, no other header, nobody else gets it, and no part that is HTML."""
+    box, port = inbox
+    for case, wrong in HOSTILE.items():
+        title, text = hostile(tmp_path / case, wrong)
+        what = dataclasses.replace(message(text, ("liu", wrong), name_of(case)), title=title)
+        assert send(mail(port), what).outcome == "sent", case
+        assert box.mails[-1].rcpt_tos == ["duty@example.org", "liu@example.org"], case
+        parsed = email.message_from_bytes(box.mails[-1].content, policy=email.policy.default)
+        assert parsed.get_content_type() == "text/plain", case
+        # Folding an encoded subject may cost a space (CPython), and nothing else.
+        assert parsed["Subject"].replace(" ", "") == title.replace(" ", ""), case
+        assert parsed["Bcc"] is None, case
+        assert set("<>\x00\x1b\u202e").isdisjoint(parsed.get_content()), case
 
 
 @pytest.mark.parametrize(("step", "said", "outcome"), [
