@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from ganzhi.bench.figure import Bench, Promise, Row
+from ganzhi.bench.figure import Bench, Options, Promise, Row
 from ganzhi.bench.registry import MODULES, find
 from ganzhi.cli.bench import app
 from schemas.errors import ConfigurationError
@@ -46,6 +46,14 @@ def test_wrong_results_and_missing_figures_keep_no_promise() -> None:
     assert held.judged(Row(True, figures={"p99_ms": 250, "rate": 100}))["met"] is True
     assert held.judged(Row(False, figures={"p99_ms": 1, "rate": 100}))["met"] is False
     assert held.judged(Row(True, figures={"p99_ms": 1}))["met"] is False
+
+
+@pytest.mark.parametrize("name", ["decode", "advance", "advance-rules"])
+def test_benches_of_one_process_have_right_results(name: str) -> None:
+    """Their load fits the packs and the model that ganzhi brings, and what they check is so."""
+    rows = find(name).run(Options(readings=100_000))
+    assert rows
+    assert all(row.correct for row in rows)
 
 
 def test_json_has_the_promise_and_whether_it_is_met() -> None:
