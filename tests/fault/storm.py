@@ -361,7 +361,8 @@ class Storm:
             self._workers[number] = self._worker(JUMPING_CLOCK + WORKER if number == 0 else WORKER)
         self._moves(fault, at_s)
         time.sleep(4)
-        self._workers.pop(0).kill()
+        self._workers[0].kill()
+        self._workers[0] = self._worker()  # of a right clock, and as many as before
 
     def spoilt_snapshots(self, fault: Fault) -> None:
         """Snapshots torn, flipped and deleted, and both workers killed: they restore from what is right, or replay."""
