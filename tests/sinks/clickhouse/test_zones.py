@@ -77,8 +77,18 @@ def used(quarter: int) -> int:
     return (quarter * 37 + quarter // 96 * 11) % 500
 
 
-LATE: Final = [range(at, at + 9) for at in (86 * 96 + 2, 87 * 96 + 40, 92 * 96 + 61, 273 * 96 + 70, 296 * 96 + 90)]
-"""Quarter-hours that came after all others, in March, April and October, about when clocks and months change."""
+CHANGES: Final = [(3, 29, 1, 0), (4, 4, 15, 0), (4, 30, 18, 15), (10, 3, 15, 30), (10, 25, 1, 0)]
+"""UTC, in 2026: the clocks of Berlin and Lord Howe, and a month that begins in Kathmandu."""
+
+
+def late() -> list[int]:
+    """Quarter-hours about the changes: they come after all others."""
+    found = []
+    for month, day, hour, minute in CHANGES:
+        at = dt.datetime(2026, month, day, hour, minute, tzinfo=dt.UTC).timestamp()
+        middle = (int(at) * 1000 - START_MS) // QUARTER_MS
+        found += range(middle - 4, middle + 5)
+    return found
 
 
 def messages(documents: dict[str, Document]) -> list[bytes]:
@@ -86,11 +96,10 @@ def messages(documents: dict[str, Document]) -> list[bytes]:
     level = [0]
     for quarter in range(QUARTERS):
         level.append(level[-1] + used(quarter))
-    late = sorted({k for block in LATE for k in block})
-    found = []
+    last, found = late(), []
     for site, document in documents.items():
         number = int(str(document.table("points")["number"][0]))
-        for order in (sorted(set(range(QUARTERS + 1)) - set(late)), late):
+        for order in (sorted(set(range(QUARTERS + 1)) - set(last)), last):
             readings = [(number, START_MS + k * QUARTER_MS, level[k]) for k in order]
             for at in range(0, len(readings), 500):
                 part = readings[at : at + 500]
