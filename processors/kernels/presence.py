@@ -334,11 +334,12 @@ def estimate(
     meta: Records,
     points: Records,
     out: Longs,
-) -> tuple[int, int, bool]:
+) -> tuple[int, int, int, bool]:
     """One of the `ESTIMATES` of a space becomes a reading of its point: an interval of a gauge, and a fact.
 
     Returns:
-        (row of the point or -1 when it knows of this time already, time of its last fact, whether rules must look).
+        (row of the point or -1 when it knows of this time already, its clock before, time of its last fact, whether
+        rules must look).
     """
     s = sense_meta[which]
     x = senses[which]
@@ -351,8 +352,9 @@ def estimate(
     p = points[row]
     info = meta[row]
     seen = p.fact_time
-    if time <= p.clock:
-        return -1, seen, False
+    before = p.clock
+    if time <= before:
+        return -1, before, seen, False
     gauge_step(p, info, time, value, context, out)
     expired = seen == NEVER or time - seen > info.max_age_ms
     changed = expired or scalars[CLOCK] - seen > info.max_age_ms or value != p.fact_value or good != p.fact_good
@@ -361,4 +363,4 @@ def estimate(
     p.fact_time = time
     p.fact_value = value
     p.fact_good = good
-    return row, seen, changed
+    return row, before, seen, changed

@@ -477,10 +477,16 @@ def step(
                     row, time, layout.sense_params, layout.senses, state.senses, context, lists, meta, points
                 ):
                     break
-                who, seen, changed = estimate(
+                rows_from = context[CURSOR]
+                who, before, seen, changed = estimate(
                     told, info.sense, time, layout.sense_params, layout.senses, state.senses, context, scalars, meta,
                     points, out,
                 )  # fmt: skip
+                if who >= 0 and meta[who].tracks_end > meta[who].tracks and feed(
+                    meta[who], before, time, rows_from, context[CURSOR], out, lists, track_infos, window_infos, tracks,
+                    windows, cells, context,
+                ):  # fmt: skip
+                    changed = True
                 told += 1
         scalars[MESSAGES] += 1
     return count, 0, context[CURSOR]

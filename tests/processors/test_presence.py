@@ -3,6 +3,7 @@
 import math
 import random
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -152,6 +153,29 @@ def test_rules_may_use_it_and_unknown_is_unknown() -> None:
     rows = decode(processor.take())["alerts"]
     assert [row["state"] for row in rows] == ["firing", "stale"]
     assert rows[0]["valid_at"] >= T0 + 20 * MIN
+
+
+def test_rules_look_back_over_it() -> None:
+    """An hour's mean of who was there, quarter by quarter, is that of the estimates one by one."""
+    rule = "Crowded\neach: {space: [office]}\nroles: {there: presence}\nexpr: avg_over(there, 1h) >= 0.75"
+    doc = room("co2", rules=rule)
+    air = [450.0 + 9 * min(minute, 150) - 9 * max(minute - 150, 0) for minute in range(300)]
+    log = records([(T0 - MIN, config(doc)), *(message(minute, "co2", ppm) for minute, ppm in enumerate(air))])
+    processor = Processor(topics.METER_READINGS, 0, library(doc).__getitem__)
+    there: list[int] = []
+    outputs = []
+    for one in log:
+        processor.advance(slab([one]))
+        outputs += processor.take()
+        if len(processor.layout.arrays.senses):
+            there.append(int(processor.state.points[processor.layout.arrays.senses["state"][0]]["fact_value"]))
+    there = there[-len(air) :]  # each holds until the next one
+    crowded = [(end, sum(there[end - 60 : end]) >= 45) for end in range(60, len(air), 15)]
+    turns = [end for (_, before), (end, now) in pairwise([(0, False), *crowded]) if now != before]
+    assert len(turns) == 2
+    assert [(row["state"], (row["valid_at"] - T0) / MIN) for row in decode(outputs)["alerts"]] == list(
+        zip(("firing", "resolved"), turns, strict=True)
+    )
 
 
 def test_cuts_and_restarts_change_nothing() -> None:
