@@ -127,6 +127,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "stopping": ("正在停止", "stopping"),
     "restarted": ("已重启", "restarted"),
     "console": ("控制台", "console"),
+    "console comes": ("控制台尚未就绪，稍后可访问", "the console does not answer yet; it comes up at"),
     "console user": ("用户", "user"),
     "console password": ("一次性密码", "one-time password"),
     "user user": ("用户", "user"),

@@ -40,6 +40,8 @@ def up(
         console.print(
             f"Kafka {settings.kafka.bootstrap}   ClickHouse http://{settings.clickhouse.host}:{settings.clickhouse.port}"
         )
+        if not system.console_answers():
+            console.print(text("console comes"))
         console.print(login_line(system.console, system.password), highlight=False, soft_wrap=True)
         console.print(text("stack is up"))
         while not stop.wait(0.5):

@@ -160,7 +160,7 @@ class Demo:
         self._say("demo stack")
         self.settings = self._system.settings
         self.login = login_line(self._system.console, self._system.password)
-        self._say(self.login)
+        console = self._pool.submit(self._tell_console)
         children = self._pool.submit(self._start_children, kernels)
         if not again:
             self._publish(self._wait(model))
@@ -172,6 +172,7 @@ class Demo:
         if self.simulator is not None:
             self._load(self.simulator, self._wait(history))
         self._wait(children)
+        self._wait(console)
 
     def _start_robot(self) -> None:
         """Starts the local channel, and tells the processes of it that are started later."""
@@ -181,6 +182,12 @@ class Demo:
         channel = f"GANZHI_NOTIFY__CHANNELS__{ROBOT.upper()}__"
         wanted = {"KIND": "wecom", "URL": self.robot.url("wecom"), "ALLOW_PRIVATE": "true"}
         os.environ.update({channel + name: value for name, value in wanted.items()})
+
+    def _tell_console(self) -> None:
+        """Says where the console is once it answers: a link that is dead when it is read is tried once."""
+        if not self._system.console_answers():
+            self._say("console comes")
+        self._say(self.login)
 
     def _start_children(self, kernels: Future[None]) -> None:
         kernels.result()

@@ -6,6 +6,7 @@ pause that grows while it keeps failing.
 """
 
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -26,6 +27,8 @@ from streams.kafka_admin import create_missing
 PAUSE_MAX_S: Final = 10.0
 STEADY_S: Final = 30.0
 """A child that ran for so long begins again with the shortest pause."""
+CONSOLE_S: Final = 60.0
+"""A console of a busy machine answers after some seconds; after so long it is told that it still comes."""
 
 Notice = Callable[[str], None]
 
@@ -121,7 +124,9 @@ class System:
         self.start_children()
 
     def start_stack(self) -> None:
-        """The first half of `start`: the stack with its topics and tables; who has work for the log may begin.
+        """The first half of `start`: the stack with its topics and tables, and the console, which needs no worker.
+
+        Who has work for the log may begin.
 
         Raises:
             GanzhiError: as `start` does.
@@ -131,12 +136,13 @@ class System:
             self.settings = self._with_console(load(profile=self.profile))
             create_missing(self.settings.kafka)
             migrate(self.settings.clickhouse)
+            self._start_console()
         except BaseException:
             self.stop()
             raise
 
     def start_children(self) -> None:
-        """The second half of `start`: workers, sink and console.
+        """The second half of `start`: workers, sink, and notifier if there are channels.
 
         Raises:
             GanzhiError: one cannot be started.
@@ -153,14 +159,31 @@ class System:
             if self.nightly and self.settings.settle.nightly:
                 self._kept.append(_Kept("settle", ["replay", "settle", "--nightly"], folder, env))
             self._kept.append(_Kept("sink", ["sink"], folder, self._watched(env, "sink")))
-            own = {**env, "GANZHI_CONSOLE__PORT": str(self.settings.console.port)}
-            self._kept.append(_Kept("console", ["console"], folder, own))
             if self.settings.notify.channels:
                 link = {"GANZHI_NOTIFY__LINK": self.settings.notify.link or self.console}
                 self._kept.append(_Kept("notifier", ["notify"], folder, {**env, **link}))
         except BaseException:
             self.stop()
             raise
+
+    def _start_console(self) -> None:
+        folder = self.stack.folder / "logs"
+        folder.mkdir(exist_ok=True)
+        own = {**os.environ, "GANZHI_PROFILE": self.profile, "GANZHI_CONSOLE__PORT": str(self.settings.console.port)}
+        self._kept.append(_Kept("console", ["console"], folder, own))
+
+    def console_answers(self, timeout_s: float = CONSOLE_S) -> bool:
+        """Waits until the console takes connections; False where it does not within the time."""
+        console = self.settings.console
+        ends_s = time.monotonic() + timeout_s
+        while time.monotonic() < ends_s:
+            try:
+                socket.create_connection((console.host, console.port), 1).close()
+            except OSError:
+                time.sleep(0.1)
+            else:
+                return True
+        return False
 
     def _with_console(self, settings: Settings) -> Settings:
         """Finds the console a port, and makes its first user before anybody can come in.

@@ -20,6 +20,7 @@ from schemas.settings import Settings, data_home
 from sinks.console.api import API_PATH, api
 from sinks.console.asked import Asked, Parts
 from sinks.console.audit import Audit
+from sinks.console.behind import Behind
 from sinks.console.guard import API, FEEDS, Guard
 from sinks.console.history import Fresh, History
 from sinks.console.live import Live
@@ -50,6 +51,7 @@ def create_parts(settings: Settings) -> Parts:
         History(settings.clickhouse),
         Fresh(KEEP_S),
         Fresh(KEEP_HOURLY_S),
+        Behind(settings),
         secure,
     )
 
@@ -61,10 +63,12 @@ def create_app(parts: Parts) -> Guard:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         del app
         parts.live.start()
+        parts.behind.start()
         try:
             yield
         finally:
             parts.live.stop()
+            parts.behind.stop()
             parts.audit.close()
             parts.history.close()
 

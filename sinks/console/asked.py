@@ -14,6 +14,7 @@ from schemas.settings import Settings
 from sinks.console import formatting, texts
 from sinks.console.access import Permission, User
 from sinks.console.audit import Audit
+from sinks.console.behind import Behind
 from sinks.console.guard import cookie_name
 from sinks.console.history import Fresh, History
 from sinks.console.live import Live
@@ -22,6 +23,10 @@ from sinks.console.store import Session, Store
 AWAY: Final = (ClickHouseUnavailable, ClickHouseRefused)
 """History cannot be asked just now; the rest of a page is shown without it."""
 LANGUAGE_COOKIE: Final = "ganzhi-language"
+ON_HISTORY: Final = frozenset(
+    ("/buildings", "/floor", "/alert", "/space", "/point", "/usage", "/waste", "/vehicles", "/system")
+)
+"""Pages whose numbers rest on ClickHouse: they say when it is behind the log."""
 _FOLDER: Final = Path(__file__).parent
 
 
@@ -36,6 +41,7 @@ class Parts:
     history: History
     fresh: Fresh
     hourly: Fresh
+    behind: Behind
     secure: bool
 
     @property
@@ -118,6 +124,7 @@ class Asked:
             f=formatting,
             here=self.request.url.path + (f"?{self.request.url.query}" if self.request.url.query else ""),
             stale=self.parts.live.fault,
+            behind=self.parts.behind.shown if self.request.url.path in ON_HISTORY else 0,
             **values,
         )
 

@@ -42,6 +42,7 @@ addEventListener("keydown", (event) => {
   else {
     const named = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
     if (!named) return;
+    if (!named.matches("button") && named.closest("details")) named.closest("details").open = true;
     if (named.matches("button")) { if (at >= 0 && !chosen().size) rows()[at].querySelector("input").checked = true; named.click(); } else named.focus();
   }
   event.preventDefault();

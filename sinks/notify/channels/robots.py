@@ -9,8 +9,8 @@ open.feishu.cn/document/client-docs/bot-v3/add-custom-bot.
 Codes for "too many, later", and where each is known from (looked up 2026-11-26):
 
 * WeCom 45009, `api freq out of limit`: answers that people quote (developers.weixin.qq.com/community).
-* DingTalk 130101, `send too fast, exceed 20 times per minute`, then ten minutes of rest: quoted by people; the ten
-  minutes also by the maker's page of custom robots.
+* DingTalk 130101, `send too fast, exceed 20 times per minute`, then ten minutes of rest: quoted by people. The ten
+  minutes are known from copies of the maker's page alone, which itself was not seen.
 * Feishu 11232, above 100 a minute or 5 a second, and at full and half hours under the load of others; 99991400 with
   HTTP 429, or 400 on older addresses: open.feishu.cn/document/server-docs/api-call-guide/frequency-control.
 * WeCom -1 and 45033, DingTalk -1, 302033 and 410100, Feishu 9499: nothing was found to hold them against. They cost at

@@ -11,11 +11,15 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+from confluent_kafka import Producer
 from starlette.testclient import TestClient
 
 from schemas.errors import ClickHouseUnavailable
+from schemas.kafka import client_config
+from schemas.topics import REJECTED, topic_name
 from sinks.console import texts
 from sinks.console.access import Role
+from sinks.console.behind import SHOWN_FROM, Behind
 from sinks.console.formatting import cell, clean
 from sinks.console.history import Fresh, History
 from sinks.desk.actions import PHOTO_BYTES_MAX
@@ -194,6 +198,59 @@ def test_alerts_live_without_clickhouse(world: World, admin: TestClient, monkeyp
         assert answer.status_code == 200
         assert "notice bad" in answer.text
     assert admin.get("/api/v1/readings?site=east&point=e-light&from_ms=0&to_ms=99").status_code == 503
+
+
+def test_pages_of_history_say_how_far_it_is_behind(world: World, admin: TestClient) -> None:
+    """No sink runs: what came since is counted and told where numbers rest on it, in both languages, and not on Now."""
+    behind = Behind(world.settings)
+    behind.look()
+    known = behind.messages
+    assert known is not None
+    producer = Producer(client_config(world.settings.kafka))
+    for _ in range(SHOWN_FROM):
+        producer.produce(topic_name(world.settings.kafka, REJECTED), b"{}")
+    producer.flush(30)
+
+    world.parts.behind.look()
+
+    told = world.parts.behind.messages
+    assert told is not None
+    assert told >= known + SHOWN_FROM
+    for language, word in (("en", "messages behind"), ("zh", "落后")):
+        world.post(admin, "/language", language=language, back="/")
+        for page in ("/usage", "/waste", "/floor?site=east&building=E1&floor=E1-1", "/space?site=east&id=E1-101"):
+            assert word in admin.get(page).text.split("data-behind", 1)[1][:200]
+        assert "data-behind" not in admin.get("/").text
+
+
+@pytest.mark.parametrize(("messages", "shown"), [(None, 0), (0, 0), (SHOWN_FROM - 1, 0), (SHOWN_FROM, SHOWN_FROM)])
+def test_a_sink_that_keeps_up_is_not_told(world: World, messages: int | None, shown: int) -> None:
+    """Nothing is said of a block on its way, nor where nobody knows."""
+    behind = Behind(world.settings)
+    behind.messages = messages
+    assert behind.shown == shown
+
+
+def test_an_alert_that_counts_nothing_says_which_one_does(world: World, admin: TestClient) -> None:
+    """A rule that steps up another has no quantity of its own: its page leads to the quantity and cost of the other."""
+    known = world.parts.live.places.sites["east"].document.table("points")
+    light = known["number"][known["id"].index("e-light")]
+    assert isinstance(light, int)
+    counts = world.alert(rule="TapRunning", episode=71)
+    steps_up = world.alert(rule="TapRunningLong", episode=71, severity="critical")
+    elsewhere = world.alert(rule="TapRunning", subject="E1-102", episode=71)
+    for row in (counts, elsewhere):
+        part = {name: row[name] for name in ("site", "rule", "subject", "episode")}
+        more = {"point": light, "from_ms": row["started_at"], "quantity": 1500, "final": False}
+        assert world.parts.live.desk.projection.take_part(part | more) is not None
+
+    page = admin.get(f"/alert?{key_of(steps_up)}").text
+
+    told = page.split("Quantity and cost are counted", 1)[1].split("</p>")[0]
+    assert "1.50 kWh" in told
+    assert f'href="/alert?{key_of(counts)}"' in unescape(told)
+    assert key_of(elsewhere) not in unescape(told)
+    assert "counted by another" not in admin.get(f"/alert?{key_of(counts)}").text
 
 
 def own_silence(silences: Mapping[str, Silence]) -> Silence | None:
