@@ -216,7 +216,7 @@ def test_pages_of_history_say_how_far_it_is_behind(world: World, admin: TestClie
     told = world.parts.behind.messages
     assert told is not None
     assert told >= known + SHOWN_FROM
-    for language, word in (("en", "messages behind"), ("zh", "落后")):
+    for language, word in (("zh", "落后"), ("en", "messages behind")):
         world.post(admin, "/language", language=language, back="/")
         for page in ("/usage", "/waste", "/floor?site=east&building=E1&floor=E1-1", "/space?site=east&id=E1-101"):
             assert word in admin.get(page).text.split("data-behind", 1)[1][:200]
@@ -236,9 +236,9 @@ def test_an_alert_that_counts_nothing_says_which_one_does(world: World, admin: T
     known = world.parts.live.places.sites["east"].document.table("points")
     light = known["number"][known["id"].index("e-light")]
     assert isinstance(light, int)
-    counts = world.alert(rule="TapRunning", episode=71)
-    steps_up = world.alert(rule="TapRunningLong", episode=71, severity="critical")
-    elsewhere = world.alert(rule="TapRunning", subject="E1-102", episode=71)
+    counts = world.alert(rule="TapRunning", episode=1071)
+    steps_up = world.alert(rule="TapRunningLong", episode=1071, severity="critical")
+    elsewhere = world.alert(rule="TapRunning", subject="E1-102", episode=1071)
     for row in (counts, elsewhere):
         part = {name: row[name] for name in ("site", "rule", "subject", "episode")}
         more = {"point": light, "from_ms": row["started_at"], "quantity": 1500, "final": False}
