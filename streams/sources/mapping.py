@@ -241,6 +241,18 @@ def fill(template: str, values: Mapping[str, str]) -> str:
     return _PLACE.sub(lambda match: values[match[1]], template)
 
 
+_SHAPES: Final[Mapping[int | str, str]] = {
+    "site": "site: lab",
+    "time": "time: {column: time, zone: Asia/Shanghai}",
+    "wide": "wide: {CO2: {point: co2, unit: ppm}}",
+    "long": 'long: {point: "{sensor}", value: {column: reading, unit: kWh}}',
+    "value": "value: {column: reading, unit: kWh}",
+    "events": "events: [{contract: waste_event, fields: {kind: collected}}]",
+    "quality": "quality: {column: flag, estimated: [E]}",
+}
+"""What the places of a table look like."""
+
+
 def load(path: Path) -> list[Table]:
     """Reads a mapping file.
 
@@ -260,5 +272,16 @@ def load(path: Path) -> list[Table]:
     try:
         return MappingFile.model_validate(raw).tables
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors(include_input=False)]
+        lines = [_told(item["loc"], item["type"], item["msg"]) for item in error.errors(include_input=False)]
         raise ConfigurationError(f"mapping {path}:\n" + "\n".join(lines)) from None
+
+
+def _told(place: tuple[int | str, ...], kind: str, message: str) -> str:
+    """A fault as its reader knows the file: where, what, and what such a place looks like."""
+    alone = place[2:] if place[:2] == ("tables", 0) else place
+    shape = next((_SHAPES[part] for part in reversed(alone) if part in _SHAPES), None)
+    if kind in ("model_type", "dict_type", "model_attributes_type", "list_type", "missing") and shape:
+        message = f"{'is missing' if kind == 'missing' else 'is not what stands here'}; for example {shape}"
+    elif kind == "extra_forbidden":
+        message = "there is no such word" + (f"; for example {shape}" if shape else "")
+    return f"{'.'.join(map(str, alone)) or 'the file'}: {message.removeprefix('Value error, ')}"
