@@ -18,6 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError, StreamFailureError
 
+from ganzhi.embedded.clickhouse_server import spool
+
 TABLE = "CREATE TABLE t (k UInt32, s String, v Float64) ENGINE = MergeTree ORDER BY k"
 
 
@@ -313,6 +315,61 @@ def test_a_bad_insert_writes_nothing(writer: Any) -> None:
             writer.raw_insert("t", ["k", "s", "v"] if name != "JSONEachRow" else None, body, fmt=name)
         assert code is None or caught.value.code == code, caught.value
     assert writer.command("SELECT count() FROM t") == 0
+
+
+@pytest.mark.parametrize(
+    ("table", "before", "data", "code"),
+    [
+        ("k UInt32, CONSTRAINT small CHECK k < 5) ENGINE = MergeTree ORDER BY k", 0, b"7\n", 469),
+        ("k UInt32) ENGINE = MergeTree ORDER BY k SETTINGS parts_to_throw_insert = 1", 1, b"3\n", 252),
+        ("k UInt32) ENGINE = MergeTree PARTITION BY k ORDER BY k", 0, b"".join(b"%d\n" % k for k in range(200)), 252),
+    ],
+)
+def test_an_insert_that_cannot_be_written_is_refused(
+    writer: Any, table: str, before: int, data: bytes, code: int
+) -> None:
+    """Data that can be read and not be written, for a constraint, many parts or many partitions: an error, no row."""
+    writer.command(f"CREATE TABLE w ({table}")
+    for k in range(before):
+        writer.raw_insert("w", ["k"], b"%d\n" % k, fmt="TSV")
+    with pytest.raises(DatabaseError) as caught:
+        writer.raw_insert("w", ["k"], data, fmt="TSV")
+    assert caught.value.code == code, caught.value
+    assert writer.command("SELECT count() FROM w") == before
+
+
+def test_an_insert_whose_view_fails_is_refused(writer: Any) -> None:
+    """A materialized view that throws is an error of the insert."""
+    writer.command("CREATE TABLE source (k UInt32) ENGINE = MergeTree ORDER BY k")
+    writer.command(
+        "CREATE MATERIALIZED VIEW v ENGINE = MergeTree ORDER BY k AS SELECT throwIf(k = 3) + k AS k FROM source"
+    )
+    writer.raw_insert("source", ["k"], b"1\n", fmt="TSV")
+    with pytest.raises(DatabaseError) as caught:
+        writer.raw_insert("source", ["k"], b"3\n", fmt="TSV")
+    assert caught.value.code == 395
+    assert writer.command("SELECT count() FROM v") == 1
+
+
+def test_a_large_insert(writer: Any) -> None:
+    """Data that are larger than what is held in memory."""
+    writer.command("CREATE TABLE large (k UInt32, s String) ENGINE = MergeTree ORDER BY k")
+    line = b"x" * 1000
+    rows = spool.MEMORY_BYTES_MAX // 1000 + 5000
+    writer.raw_insert("large", ["k", "s"], (b"%d\t%s\n" % (k, line) for k in range(rows)), fmt="TSV")
+    assert writer.query("SELECT count(), sum(k), min(length(s)) FROM large").first_row == (
+        rows,
+        rows * (rows - 1) // 2,
+        1000,
+    )
+
+
+def test_an_insert_from_input_is_refused(writer: Any) -> None:
+    """What the engine would answer with "no rows" and no error."""
+    writer.command("CREATE TABLE i (k UInt32) ENGINE = MergeTree ORDER BY k")
+    with pytest.raises(DatabaseError) as caught:
+        writer.command("INSERT INTO i SELECT k FROM input('k UInt32') FORMAT TSV\n1\n")
+    assert caught.value.code == 48
 
 
 def test_many_at_once(connect: Callable[..., Any], database: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import socket
+import subprocess
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from ganzhi.embedded.clickhouse import EmbeddedClickHouse
 from ganzhi.embedded.clickhouse_server import configuration
 from schemas.errors import ChildDied, FolderInUse, PortInUse
 from tests.embedded.conftest import MEMORY_BYTES, READER_PASSWORD, WRITER_PASSWORD, run_curl
+from tests.support.disk import fill
 
 Make = Callable[..., EmbeddedClickHouse]
 
@@ -194,6 +196,32 @@ def test_the_engine_took_its_configuration(make: Make) -> None:
     )
     assert int(merge) == configuration.EngineLimits(0).merge_bytes_max
     assert ask(one, "SELECT toUInt32(getSetting('max_execution_time'))") == b"3600\n"
+
+
+def test_an_insert_on_a_full_disk_is_refused(make: Make, free_folder: Path) -> None:
+    """No space left: an error and not an acknowledgement, for as long as it lasts; then the same insert is stored."""
+    free_folder.mkdir(exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=96m", "none", str(free_folder)]
+    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"needs a file system of its own, and nothing can be mounted here: {mounted.stderr.strip()}")
+    one = make()
+    try:
+        started(one)
+        ask(one, "CREATE TABLE t (a UInt32) ENGINE = MergeTree ORDER BY a")
+        ballast = free_folder / "ballast"
+        fill(ballast)
+        for _ in range(3):
+            refused = run_curl(one.port, "/?query=INSERT+INTO+t+FORMAT+TSV", data=b"1\n")
+            assert refused.status == 500, refused.body
+            assert b"Code: 243" in refused.body
+            fill(ballast)
+        ballast.unlink()
+        ask(one, "INSERT INTO t FORMAT TSV\n", b"1\n")
+        assert ask(one, "SELECT count() FROM t") == b"1\n"
+    finally:
+        one.kill()
+        subprocess.run(["umount", str(free_folder)], check=True)
 
 
 def test_an_insert_whose_client_goes_away_is_not_stored(make: Make) -> None:

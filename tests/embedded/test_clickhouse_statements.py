@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ganzhi.embedded.clickhouse_server import codecs, codes, formats, statements, users
+from ganzhi.embedded.clickhouse_server.work import Work
 from schemas.errors import ClickHouseRefused
 
 
@@ -52,7 +53,7 @@ def test_kind_and_format(text: bytes, kind: str, output_format: str) -> None:
         (b"INSERT INTO d.values VALUES(1)", "Values", b"(1)"),
         (b"INSERT INTO t FORMAT Values (1)", "Values", b"(1)"),
         (b"INSERT INTO t (a) FORMAT TSV  \n\n1\n", "TSV", b"\n1\n"),
-        (b"INSERT INTO t SELECT a FROM input('a UInt8') FORMAT TSV\n1\n", "TSV", b"1\n"),
+        (b"INSERT INTO t (from) FORMAT TSV\n1\n", "TSV", b"1\n"),
     ],
 )
 def test_where_the_data_of_an_insert_begin(text: bytes, output_format: str, data: bytes) -> None:
@@ -60,6 +61,28 @@ def test_where_the_data_of_an_insert_begin(text: bytes, output_format: str, data
     found = statements.read(text)
     assert (found.kind, found.format, text[found.data_start :]) == ("INSERT", output_format, data)
     assert b"FORMAT" not in text[: found.text_end].upper()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("INSERT INTO t FORMAT CSV\n", "INSERT INTO t \nFROM INFILE 'x' COMPRESSION 'none'\n\nFORMAT CSV"),
+        (
+            "INSERT INTO `温度` (a) SETTINGS async_insert = 0 FORMAT CSV\n",
+            "INSERT INTO `温度` (a) \nFROM INFILE 'x' COMPRESSION 'none'\nSETTINGS async_insert = 0 \nFORMAT CSV",
+        ),
+        (
+            "INSERT INTO settings (settings) VALUES (1)",
+            "INSERT INTO settings (settings) \nFROM INFILE 'x' COMPRESSION 'none'\n\nFORMAT Values",
+        ),
+    ],
+)
+def test_an_insert_reads_its_data_as_a_file(text: str, expected: str) -> None:
+    """The file comes before SETTINGS, whatever is called so before it."""
+    found = statements.read(text.encode())
+    head = text.encode()[: found.text_end].decode()
+    work = Work(head, found, iter(()), found.format)
+    assert work.insert.reading("x") == expected
 
 
 def test_an_insert_from_a_query_has_no_data() -> None:

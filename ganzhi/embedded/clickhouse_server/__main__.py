@@ -73,7 +73,7 @@ def main() -> int:
     )
 
     start = time.monotonic()
-    engine = Engine(data, config / "config.xml", tuple(arguments.databases.split(",")))
+    engine = Engine(data, tmp, config / "config.xml", tuple(arguments.databases.split(",")))
     server = Server(listener, engine, known)
     log.info(
         "ClickHouse %s ready on 127.0.0.1:%d after %.2f s",

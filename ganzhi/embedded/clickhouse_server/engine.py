@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ganzhi.embedded.clickhouse_server import spool
 from ganzhi.embedded.clickhouse_server.codes import (
     BAD_ARGUMENTS,
     SESSION_IS_LOCKED,
@@ -25,6 +26,7 @@ from ganzhi.embedded.clickhouse_server.codes import (
     from_engine,
     refused,
 )
+from ganzhi.embedded.clickhouse_server.statements import Insert
 
 SESSIONS_MAX = 256
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
@@ -55,10 +57,16 @@ class Written:
 
 
 class Connection:
-    """One connection of the engine; used by one request at a time."""
+    """One connection of the engine; used by one request at a time.
 
-    def __init__(self, inner: Any) -> None:
+    Args:
+        inner: of the wheel.
+        tmp: folder for large inserts.
+    """
+
+    def __init__(self, inner: Any, tmp: Path) -> None:
         self._inner = inner
+        self._tmp = tmp
 
     def close(self) -> None:
         """Cancels what runs, and forgets settings and temporary tables."""
@@ -101,39 +109,20 @@ class Connection:
                 with contextlib.suppress(Exception):
                     self._inner.streaming_cancel_query(running)
 
-    def insert(self, text: str, input_format: str, data: Iterator[bytes]) -> Written:
+    def insert(self, statement: Insert, data: Iterator[bytes]) -> Written:
         """Inserts data that comes in pieces.
 
-        When anything fails, also in `data`, the block being formed is not written.
+        The data are gathered first, so that a client that goes away in the middle has inserted nothing.
+
+        The engine reads them as a file, `FROM INFILE`. Its calls made for streams (`send_insert`, `insert_done`)
+        answer "done, 1 row" to a block that could not be written: no space left, a constraint, too many parts.
         """
-        try:
-            handle = self._inner.send_insert(text, input_format)
-        except Exception as error:
-            raise from_engine(error) from error
-        done = False
-        try:
-            for piece in data:
-                if piece:
-                    self._append(handle, piece)
-            result = self._done(handle)
-            done = True
-        finally:
-            if not done:
-                with contextlib.suppress(Exception):
-                    self._inner.insert_cancel(handle)
+        with spool.gathered(data, self._tmp) as path:
+            try:
+                result = self._inner.query(statement.reading(path), "TabSeparated")
+            except Exception as error:
+                raise from_engine(error) from error
         return Written(result.rows_written(), result.bytes_written())
-
-    def _append(self, handle: Any, piece: bytes) -> None:
-        try:
-            self._inner.insert_append(handle, bytes(piece))
-        except Exception as error:
-            raise from_engine(error) from error
-
-    def _done(self, handle: Any) -> Any:
-        try:
-            return self._inner.insert_done(handle)
-        except Exception as error:
-            raise from_engine(error) from error
 
     def classify(self, text: str) -> tuple[str, int]:
         """The engine's own judgement.
@@ -195,6 +184,7 @@ class Engine:
 
     Args:
         data: folder of the tables.
+        tmp: folder for large inserts.
         config: the engine's configuration file.
         databases: made when they are missing; the first is where a client is that names none.
 
@@ -204,7 +194,8 @@ class Engine:
         database: the first of `databases`.
     """
 
-    def __init__(self, data: Path, config: Path, databases: tuple[str, ...]) -> None:
+    def __init__(self, data: Path, tmp: Path, config: Path, databases: tuple[str, ...]) -> None:
+        self._tmp = tmp
         # Loading the wheel starts threads, so it comes after `confine`, and not with the imports above.
         self._connect = importlib.import_module("chdb._chdb").connect
         self._url = f"{data}?config-file={config}"
@@ -221,7 +212,7 @@ class Engine:
     def connect(self) -> Connection:
         """A fresh connection."""
         try:
-            return Connection(self._connect(self._url))
+            return Connection(self._connect(self._url), self._tmp)
         except Exception as error:
             raise from_engine(error) from error
 

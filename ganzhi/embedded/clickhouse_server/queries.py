@@ -57,7 +57,7 @@ class Runner:
             self._check_class(connection, work)
             if work.inserts:
                 connection.set_params(self._request.params)
-                written = connection.insert(work.text, work.output_format, work.data)
+                written = connection.insert(work.insert, work.data)
                 summary = Summary(written_rows=written.rows, written_bytes=written.bytes, elapsed_ns=self._elapsed_ns())
                 reply.whole(b"", "", summary)
             elif work.streams:

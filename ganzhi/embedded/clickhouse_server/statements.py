@@ -4,11 +4,12 @@ ClickHouse's own parser has the last word on everything; this one only has to cu
 names, heredocs, comments) and to recognise a few words.
 """
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ganzhi.embedded.clickhouse_server.codes import ACCESS_DENIED, READONLY, refused
+from ganzhi.embedded.clickhouse_server.codes import ACCESS_DENIED, NOT_IMPLEMENTED, READONLY, refused
 
 #: A statement's text, without the data of an INSERT, is read up to this length.
 TEXT_BYTES_MAX = 4 << 20
@@ -79,6 +80,38 @@ class Statement:
     text_end: int
     selects: bool
     tokens: tuple[Token, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """An INSERT whose data come apart from its text.
+
+    Attributes:
+        text: without FORMAT and data.
+        settings_start: where its SETTINGS clause begins, in characters of the text; its length where there is none.
+        format: of the data.
+    """
+
+    text: str
+    settings_start: int
+    format: str
+
+    def reading(self, path: str) -> str:
+        """The statement that takes its data from a file; the order of clauses is ClickHouse's."""
+        table, settings = self.text[: self.settings_start], self.text[self.settings_start :]
+        return f"{table}\nFROM INFILE '{path}' COMPRESSION 'none'\n{settings}\nFORMAT {self.format}"
+
+
+def settings_start(statement: Statement) -> int:
+    """Where the SETTINGS clause of an INSERT with data begins, in bytes; at the text's end where it has none."""
+    depth = 0
+    for position, token in enumerate(statement.tokens[:-2]):
+        if token.kind == "sign":
+            depth += {b"(": 1, b")": -1}.get(token.value, 0)
+        name, sign = statement.tokens[position + 1 : position + 3]
+        if depth == 0 and token.is_word(b"SETTINGS") and name.kind in ("word", "name") and sign.is_sign(b"="):
+            return token.start
+    return statement.text_end
 
 
 def read(text: bytes) -> Statement:
@@ -163,6 +196,8 @@ def check(statement: Statement, reader: bool) -> None:
     tokens = statement.tokens
     if reader:
         _check_settings(tokens)
+    if statement.kind == "INSERT" and statement.selects and statement.data_start >= 0:
+        _check_input(tokens)
     _check_functions(tokens, strict=reader)
     if statement.kind in ("CREATE", "ATTACH", "REPLACE", "ALTER"):
         _check_storage(tokens)
@@ -183,6 +218,15 @@ def _check_functions(tokens: tuple[Token, ...], strict: bool) -> None:
         called = after is not None and after.is_sign(b"(")
         if strict or called or _passed(tokens[max(0, position - 2) : position]):
             raise refused(ACCESS_DENIED, f"{token.value.decode()} is not allowed on this server")
+
+
+def _check_input(tokens: tuple[Token, ...]) -> None:
+    """The engine would take no row of the data, and say that all went well."""
+    if any(token.is_word(b"INPUT") and after.is_sign(b"(") for token, after in itertools.pairwise(tokens)):
+        raise refused(
+            NOT_IMPLEMENTED,
+            "INSERT … SELECT from input() is not there on this server; insert the data, and select from them",
+        )
 
 
 def _passed(before: tuple[Token, ...]) -> bool:

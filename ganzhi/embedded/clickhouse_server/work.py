@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ganzhi.embedded.clickhouse_server import formats, statements, users
 from ganzhi.embedded.clickhouse_server.codes import BAD_ARGUMENTS, QUERY_TOO_LARGE, SYNTAX_ERROR, refused
 from ganzhi.embedded.clickhouse_server.request import Request, read_form
-from ganzhi.embedded.clickhouse_server.statements import Statement
+from ganzhi.embedded.clickhouse_server.statements import Insert, Statement
 
 #: The head of a body in which the statement of an INSERT must be complete.
 HEAD_BYTES = 256 << 10
@@ -33,6 +33,12 @@ class Work:
     def inserts(self) -> bool:
         """Whether it is an INSERT that comes with data."""
         return self.statement.kind == "INSERT" and (self.statement.data_start >= 0 or not self.statement.selects)
+
+    @property
+    def insert(self) -> Insert:
+        """The statement of an INSERT that comes with data."""
+        before = self.text.encode()[: statements.settings_start(self.statement)].decode()
+        return Insert(self.text, len(before), self.output_format)
 
     @property
     def streams(self) -> bool:
