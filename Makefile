@@ -50,7 +50,6 @@ bench: $(VENV)/.runtime  ## the figures
 	@$(BIN)/ganzhi bench $(ARGS)
 
 fault: $(VENV)/.dev  ## nothing lost, nothing twice: long tests, simulation, mutants, hostile bytes, real faults; ARGS="--minutes 10" is shorter
-	@$(BIN)/python -m pytest -m long -n 2 --dist load
 	@$(BIN)/python -m tests.fault $(ARGS)
 
 lock: ## write the lock files anew from pyproject.toml (hashes, no addresses)

@@ -1,4 +1,4 @@
-"""`make fault`: simulation, mutants, hostile bytes and a storm on the real stack; one table, and one JSON object at the end.
+"""`make fault`: long tests, simulation, mutants, hostile bytes and a storm on the real stack; a table, and one JSON object.
 
 The exit status is not 0 when anything was lost, doubled, contradicted or crashed, or when a mutant lives.
 """
@@ -9,6 +9,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +28,9 @@ SEEDS: Final = {"tasks": 5100, "sinks": 4000, "slabs": 300, "tampered": 100, "up
 """At full length; a shorter run has fewer, in proportion."""
 HOSTILE: Final = 1_000_000
 PARTS: Final = 8
+TESTS: Final = Path(__file__).parents[1]
+ALONE_S: Final = 90.0
+"""What the start of the stack, the judge and the end take of the time."""
 RULE_OF_THREE: Final = 3
 """Of N that show nothing, 3/N is the upper bound at 95 %."""
 
@@ -40,8 +44,8 @@ class Outcome:
     alive: list[str] = dataclasses.field(default_factory=list)
     fuzzed: hostile.Fuzzed = dataclasses.field(default_factory=hostile.Fuzzed)
     weather: Weather | None = None
-    broken: str = ""
-    """why the storm could not be lived through"""
+    broken: list[str] = dataclasses.field(default_factory=list)
+    """long tests that failed, and why the storm could not be lived through"""
 
     @property
     def wrong(self) -> list[str]:
@@ -49,7 +53,7 @@ class Outcome:
         texts = [one.told() for total in self.many for one in total.wrong]
         texts += self.fuzzed.wrong if not self.fuzzed.crashes else []
         texts += self.weather.findings.violations if self.weather else []
-        return texts + ([self.broken] if self.broken else [])
+        return texts + self.broken
 
     def figures(self) -> dict[str, Any]:
         """The last line."""
@@ -84,6 +88,10 @@ def _say(text: str) -> None:
     sys.stdout.flush()
 
 
+def _minutes(since_s: float) -> str:
+    return f"{(time.monotonic() - since_s) / 60:.0f} min"
+
+
 def _chunks(total: int) -> Iterable[range]:
     """Parts of seeds, for two processes to share."""
     size = max(1, -(-total // PARTS))
@@ -94,6 +102,13 @@ def _mutant(number: int) -> str:
     """What notices a mutant; empty: nothing."""
     one = caught(MUTANTS[number])
     return f"{one.kind}, seed {one.seed}" if one is not None else ""
+
+
+def long_tests(outcome: Outcome, workers: int) -> None:
+    """The tests marked `long`: thousands of random histories against the slow oracles, and under other cuts."""
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "long", "-n", str(workers), "--dist", "load"]
+    if subprocess.run([*command, str(TESTS)], check=False).returncode:
+        outcome.broken.append("long tests failed, see above")
 
 
 def simulate(outcome: Outcome, share: float, workers: int) -> None:
@@ -180,19 +195,23 @@ def main() -> int:
     )
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the storm")
     parser.add_argument("--workers", type=int, default=2, help="processes of the simulation")
+    parser.add_argument("--no-tests", action="store_true", help="leave the long tests out")
     parser.add_argument("--no-storm", action="store_true", help="leave the real stack out")
     arguments = parser.parse_args()
     began_s, outcome = time.monotonic(), Outcome()
     share = min(1.0, arguments.minutes / MINUTES)
-    _say(f"simulation, mutants and hostile bytes: {share:.0%} of the whole")
+    if not arguments.no_tests:
+        _say("long tests")
+        long_tests(outcome, arguments.workers)
+    _say(f"after {_minutes(began_s)} simulation, mutants and hostile bytes: {share:.0%} of the whole")
     simulate(outcome, share, arguments.workers)
     if not arguments.no_storm:
-        left_s = arguments.minutes * 60 - (time.monotonic() - began_s) - 90
-        _say(f"storm: seed {arguments.seed}")
+        left_s = arguments.minutes * 60 - (time.monotonic() - began_s) - ALONE_S
+        _say(f"after {_minutes(began_s)} storm: seed {arguments.seed}")
         try:
             storm(outcome, arguments.seed, left_s)
         except Exception as error:  # noqa: BLE001  a storm that ends early is a violation, and the rest still counts
-            outcome.broken = f"the storm ended early: {type(error).__name__}: {str(error)[:2000]}"
+            outcome.broken.append(f"the storm ended early: {type(error).__name__}: {str(error)[:2000]}")
     table(outcome)
     figures = outcome.figures()
     _say(json.dumps(figures))
