@@ -17,7 +17,9 @@ from schemas.model.typed import Model
 DAYS: Final = 7
 
 
-def promotion(history: History, published: Mapping[str, Document], model: Model, quiet: bool = False) -> Rows | None:
+def promotion(
+    history: History, published: Mapping[str, Document], model: Model, quiet: bool = False, console: str = ""
+) -> Rows | None:
     """The difference between what is in force and a model, over the last seven days that the history has.
 
     Args:
@@ -25,6 +27,7 @@ def promotion(history: History, published: Mapping[str, Document], model: Model,
         published: the documents in force.
         model: a model without a fault.
         quiet: no progress bar.
+        console: address of the console, for links.
 
     Returns:
         None when nothing that the model changes has a history: new sites, or the same documents.
@@ -52,4 +55,4 @@ def promotion(history: History, published: Mapping[str, Document], model: Model,
     span = Span(max(trial.span.from_ms, trial.span.to_ms - DAYS * DAY_MS), trial.span.to_ms)
     trial = dataclasses.replace(trial, span=span)
     before = {site: on_trial(document) for site, document in own.items()}
-    return difference(trial, before, {site: on_trial(document) for site, document in changed.items()}, quiet)
+    return difference(trial, before, {site: on_trial(document) for site, document in changed.items()}, quiet, console)

@@ -33,10 +33,12 @@ class Places:
     def __init__(self, documents: Mapping[str, Document]) -> None:
         self._space: dict[tuple[str, str], str] = {}
         self.zones: dict[str, zoneinfo.ZoneInfo] = {}
+        self._kinds: dict[tuple[str, str], str] = {}
         for site, document in documents.items():
             self.zones[site] = zoneinfo.ZoneInfo(str((document.table("sites").get("time_zone") or ["UTC"])[0]))
-            for table in ("points", "equips", "stations"):
+            for table in ("points", "equips", "stations", "spaces"):
                 columns = document.table(table)
+                self._kinds |= {(site, str(name)): table for name in columns.get("id", [])}
                 ids = columns.get("id", [])
                 for name, space in zip(ids, columns.get("space", [None] * len(ids)), strict=True):
                     self._space[site, str(name)] = str(space or "")
@@ -44,6 +46,13 @@ class Places:
     def room(self, site: str, subject: str) -> str:
         """The space of a subject; the subject itself where it is a space, or stands in none."""
         return self._space.get((site, subject)) or subject
+
+    def page(self, site: str, subject: str) -> tuple[str, str] | None:
+        """Path and id of the console's page about a subject: its room, or the point itself; None: there is none."""
+        room = self.room(site, subject)
+        if self._kinds.get((site, room)) == "spaces":
+            return "/space", room
+        return ("/point", subject) if self._kinds.get((site, subject)) == "points" else None
 
     def day(self, site: str, time_ms: int) -> str:
         """The local day of a time."""

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 from rich import box
 from rich.console import Console
@@ -25,15 +26,31 @@ class Rows:
         before: with the rules in force.
         after: with the others.
         pairs: of `compare`.
+        console: address of the console that has the history; empty: none has it, there are no links.
     """
 
-    def __init__(self, before: Backtest, after: Backtest, pairs: Sequence[Pair]) -> None:
+    def __init__(self, before: Backtest, after: Backtest, pairs: Sequence[Pair], console: str = "") -> None:
         self.before, self.after, self.pairs = before, after, pairs
+        self._console = console.rstrip("/")
         self.places = Places({**before.documents, **after.documents})
         self._by: dict[tuple[str, str, str], list[Pair]] = defaultdict(list)
         for pair in pairs:
             one = pair.one
             self._by[one.site, one.rule, self.places.room(one.site, one.subject)].append(pair)
+
+    def link(self, pair: Pair) -> str:
+        """The console's page that shows what was measured around an episode; empty where there is none.
+
+        An episode of both sides is shown from its first start to its last end.
+        """
+        sides = [one for one in (pair.before, pair.after) if one is not None]
+        page = self.places.page(pair.one.site, pair.one.subject)
+        if not self._console or page is None:
+            return ""
+        start = min(one.started_ms for one in sides)
+        end = max(start + 60_000, *(one.end_by(self.after.span.to_ms) for one in sides))
+        query = {"site": pair.one.site, "id": page[1], "from": _iso(start), "to": _iso(end)}
+        return f"{self._console}{page[0]}?{urlencode(query, errors='replace', safe=':')}"
 
     def as_dicts(self) -> list[dict[str, Any]]:
         """A row a rule and room."""
@@ -74,7 +91,12 @@ def what_if_as_dict(rows: Rows) -> dict[str, Any]:
         "total": rows.total(),
         "rows": rows.as_dicts(),
         "differences": [
-            {"change": pair.change, "before": side(pair, "before"), "after": side(pair, "after")}
+            {
+                "change": pair.change,
+                "before": side(pair, "before"),
+                "after": side(pair, "after"),
+                "link": rows.link(pair),
+            }
             for pair in rows.pairs
             if pair.change != "same" or cost_of(pair, "before", rows) != cost_of(pair, "after", rows)
         ],
@@ -116,6 +138,9 @@ def show_what_if(rows: Rows, console: Console) -> None:
         console.print(
             f"{text(pair.change)}  {_iso(one.started_ms)}  {one.rule}  {one.subject}", markup=False, highlight=False
         )
+        link = rows.link(pair)
+        if link:
+            console.print(f"    {link}", markup=False, highlight=False, soft_wrap=True)
     if len(changed) > SHOWN_MAX:
         console.print(text("more with json").format(count=len(changed) - SHOWN_MAX))
 

@@ -139,12 +139,15 @@ def _show_plan(model: Model, profile: str | None, as_json: bool) -> None:
     from ganzhi.cli.replay import history
     from ganzhi.promotion import promotion
     from ganzhi.what_if_report import show_what_if, what_if_as_dict
+    from sinks.console.process import address_of
 
     loaded = settings.load(profile=profile)
     create_missing(loaded.kafka)
     rows = None
     try:
-        rows = promotion(history(loaded, "kafka"), read_documents(loaded.kafka), model, quiet=as_json)
+        rows = promotion(
+            history(loaded, "kafka"), read_documents(loaded.kafka), model, as_json, address_of(loaded.console)
+        )
     except ReplayError as error:
         Console(stderr=True).print(str(error), style="yellow", markup=False, soft_wrap=True)
     if as_json:

@@ -33,6 +33,7 @@ from replay.backtest import backtest as run_backtest
 from replay.what_if import Sweep, alerts_of, compare, parse_sweep, replaced
 from schemas.errors import ConfigurationError
 from schemas.model.document import Document
+from schemas.settings import load
 
 _PLOTTED = (("electricity", "Wh", "kWh", 1000), ("water", "mL", "m3", 1_000_000))
 
@@ -72,19 +73,28 @@ def what_if(
     before = {site: on_trial(document) for site, document in trial.documents.items()}
     changed = trial if after is None else Trial(documents_of(after, trial.documents), trial.sources, trial.span)
     made = changed.with_rules(tried, beside=True)
-    rows = difference(trial, before, made, quiet=as_json)
+    console = "" if model is not None else _console(profile)
+    rows = difference(trial, before, made, quiet=as_json, console=console)
     if as_json:
         print(json.dumps(what_if_as_dict(rows), ensure_ascii=False))
     else:
         show_what_if(rows, Console())
 
 
-def difference(trial: Trial, before: Mapping[str, Document], after: Mapping[str, Document], quiet: bool) -> Rows:
-    """Runs both sides and compares them."""
+def _console(profile: str | None) -> str:
+    from sinks.console.process import address_of
+
+    return address_of(load(profile=profile).console)
+
+
+def difference(
+    trial: Trial, before: Mapping[str, Document], after: Mapping[str, Document], quiet: bool, console: str = ""
+) -> Rows:
+    """Runs both sides and compares them; `console` is the address of the one that has the history."""
     with bars(quiet) as bar:
         old = run_backtest(before, trial.sources, trial.span, bar)
         new = run_backtest(after, trial.sources, trial.span, bar)
-    return Rows(old, new, compare(old, new))
+    return Rows(old, new, compare(old, new), console)
 
 
 def _sweep(trial: Trial, swept: Sweep, tried: Packs | None, only: list[str], plot: Path | None, as_json: bool) -> None:

@@ -2,11 +2,13 @@
 
 import xml.etree.ElementTree as ET
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 import yaml
 
 from ganzhi.trade_plot import Point, trade_svg
+from ganzhi.what_if_report import Rows, what_if_as_dict
 from replay.backtest import Span, backtest, on_trial
 from replay.what_if import Pair, compare, parse_sweep, replaced
 from schemas.errors import ConfigurationError
@@ -130,3 +132,19 @@ def test_the_plot_is_an_image_with_a_point_a_value() -> None:
     assert any(one.text == "5m & <more>" for one in root.iter("{http://www.w3.org/2000/svg}text"))
     _parsed_svg(trade_svg([], "for", "kWh"))
     _parsed_svg(trade_svg([Point("a", 0, 0)], "for", "kWh"))
+
+
+def test_every_difference_links_to_what_was_measured() -> None:
+    """The room's page with the span of both sides; nothing where no console has the history."""
+    lower = RULE.replace("50 W", "20 W")
+    own = readings((LIGHT, every_minute(ON * 40 + [30_000] * 30 + OFF * 5)), (PEOPLE, every_minute(EMPTY * 75)))
+    span = Span(T0, T0 + 75 * MIN)
+    old, new = (backtest({"s1": on_trial(room(rule))}, {METER_READINGS: {"s1": own}}, span) for rule in (RULE, lower))
+    found = what_if_as_dict(Rows(old, new, compare(old, new), "http://console/"))
+    (one,) = found["differences"]
+    path, _, query = one["link"].partition("?")
+    asked = dict(parse_qsl(query))
+    assert path == "http://console/space"
+    assert (asked["site"], asked["id"]) == ("s1", one["after"]["room"])
+    assert (asked["from"], asked["to"]) == (one["after"]["start"], one["after"]["end"])
+    assert what_if_as_dict(Rows(old, new, compare(old, new)))["differences"][0]["link"] == ""

@@ -21,17 +21,19 @@ def show(asked: Asked) -> Response:
     if counts and name not in spans.USAGE:
         name = "day"
     now_ms = rows.clock_ms(asked, site.id)
-    span = spans.span_of(site, name, now_ms)
+    given = spans.given(asked.query, site, asked.say("span given"))
+    span = given.around if given else spans.span_of(site, name, now_ms)
+    bar = given.bar if given else spans.USAGE[name] if counts else ""
     missing, chart, total, line, newest = "", None, "", None, None
     try:
         newest = asked.parts.history.latest(site.id, [point.number]).get(point.number)
         if counts:
-            found = space.usage_bars(asked, site, point.medium, [point], span, spans.USAGE[name])
+            found = space.usage_bars(asked, site, point.medium, [point], span, bar)
             chart, total = found.chart, found.total
         else:
             line = series.line(asked, site, point, span)
             chart = charts.lines(
-                span, [line], formatting.unit_of(point), label=point.name(asked.language),
+                span, [line], formatting.unit_of(point), label=point.name(asked.language), bands=[given.band] if given else [],
                 gap_ms=max(series.gap_ms(point), 3 * (span.to_ms - span.from_ms) // series.BUCKETS), height=280,
             )  # fmt: skip
     except AWAY:
@@ -45,7 +47,8 @@ def show(asked: Asked) -> Response:
         room=site.spaces.get(point.space),
         equip=site.equips.get(point.equip),
         role=series.role_name(asked.language, point.role),
-        span=name,
+        span="" if given else name,
+        given=space.said(site, given) if given else "",
         spans=[one for one in spans.LENGTHS_S if not counts or one in spans.USAGE],
         counts=counts,
         chart=chart,

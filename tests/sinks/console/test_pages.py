@@ -1,6 +1,7 @@
 """What pages and exports show: nothing of sensitive rooms, no text that acts, alerts without ClickHouse."""
 
 import csv
+import datetime as dt
 import io
 import re
 import time
@@ -61,6 +62,29 @@ def test_points_and_rooms_from_minutes_to_years(admin: TestClient, span: str) ->
         text = admin.get(page).text
         assert 'class="bar"' in text
         assert 'class="bar doubtful"' in text
+
+
+def test_a_span_of_an_address_is_drawn_and_marked(admin: TestClient) -> None:
+    """What `ganzhi replay what-if` links to: the readings around an episode, the episode as a band."""
+    now = time.time()
+    start, end = (
+        dt.datetime.fromtimestamp(now - ago_s, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ") for ago_s in (3600, 1800)
+    )
+    for page in ("/space?site=east&id=E1-101", "/point?site=east&id=e-light"):
+        text = admin.get(f"{page}&from={start}&to={end}").text
+        assert '<svg class="chart"' in text
+        assert 'class="band"' in text
+        assert 'aria-current="page"' not in text.partition('class="tabs"')[2].partition("</nav>")[0]
+        assert 'class="band"' not in admin.get(page).text
+    usage = admin.get(f"/point?site=east&id=e-sub&from={start}&to={end}").text
+    assert 'class="bar"' in usage
+
+
+@pytest.mark.parametrize("ends", [("x", "y"), ("2026-03-02T00:00", "2026-03-01T00:00"), ("0001-01-01", "9999-12-31")])
+def test_a_span_that_is_none_is_told(admin: TestClient, ends: tuple[str, str]) -> None:
+    """Not a page of another time."""
+    for page in ("/space?site=east&id=E1-101", "/point?site=east&id=e-light"):
+        assert admin.get(f"{page}&from={ends[0]}&to={ends[1]}").status_code == 400
 
 
 def test_hostile_names_are_text(world: World, admin: TestClient) -> None:
