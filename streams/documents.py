@@ -99,7 +99,7 @@ class Documents:
     def _from_disk(self, sha256: bytes) -> Document | None:
         file = self._file(sha256)
         try:
-            return Document.parse(file.read_bytes(), sha256)
+            return Document.parse(file.read_bytes(), sha256, known=True)
         except OSError:
             return None
         except ContractError:

@@ -53,8 +53,8 @@ class Layouts:
 
     def build(self, topic: str, documents: dict[str, Document], versions: dict[str, int]) -> Layout:
         """As `processors.layout.build`."""
-        points = sum(len(document.table("points").get("id", [])) for document in documents.values())
-        if points < POINTS_MIN:
+        # Numbers are given once, so there are no more points than numbers; their table may not be read yet.
+        if sum(document.next_number for document in documents.values()) < POINTS_MIN:
             return build(topic, documents, versions)
         file = self._folder / f"{self._name(topic, documents, versions)}.layout"
         found = self._read(file, documents)

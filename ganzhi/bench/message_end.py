@@ -37,7 +37,7 @@ Loads = TypeVar("Loads", bound=Load)
 
 def with_route(load: Loads) -> Loads:
     """The load with a route in its document, by which everything is told at once."""
-    tables = load.document.tables | {"routes": {name: [value] for name, value in ROUTE.items()}}
+    tables = {**load.document.tables, "routes": {name: [value] for name, value in ROUTE.items()}}
     load.document = dataclasses.replace(load.document, tables=tables)
     return load
 

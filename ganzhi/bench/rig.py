@@ -91,7 +91,9 @@ class Rig:
     def start(self, name: str, *arguments: str, **settings: str) -> Child:
         """Starts `ganzhi ARGUMENTS` as a process of that name; `settings` are environment variables of it."""
         command = [sys.executable, "-m", "ganzhi", *arguments]
-        env = os.environ | {"GANZHI_PROFILE": PROFILE} | settings
+        # Where compiled Python is not kept, four seconds of each start would be its compilation.
+        kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        env = kept | {"GANZHI_PROFILE": PROFILE} | settings
         child = self._children[name] = Child(name, command, self.stack.folder / "logs" / f"{name}.log", env=env)
         return child
 

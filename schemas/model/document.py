@@ -9,7 +9,8 @@ import dataclasses
 import functools
 import hashlib
 import json
-from typing import Final, cast
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, cast
 
 from schemas.codec import Json
 from schemas.errors import ContractError
@@ -17,6 +18,55 @@ from schemas.errors import ContractError
 FORMAT: Final = 1
 Column = list[Json]
 Table = dict[str, Column]
+
+
+class LazyTables(Mapping[str, Table]):
+    """Tables that are read when somebody asks: of 250,000 points that is a second, and who has the layout never asks.
+
+    Args:
+        raw: their JSON.
+    """
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw = raw
+
+    @functools.cached_property
+    def _tables(self) -> dict[str, Table]:
+        try:
+            found: dict[str, Table] = json.loads(self._raw)
+        except ValueError as error:
+            raise ContractError(f"document cannot be read: {error}") from error
+        return found
+
+    def __getitem__(self, name: str) -> Table:
+        """The columns of a table."""
+        return self._tables[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Names."""
+        return iter(self._tables)
+
+    def __len__(self) -> int:
+        """How many tables."""
+        return len(self._tables)
+
+
+_TABLES: Final = b',"tables":{'
+"""How the tables begin; in canonical bytes they are the last member."""
+
+
+def _apart(raw: bytes) -> dict[str, Any]:
+    """The members of a document, its tables not read; whole where its bytes are not canonical."""
+    at = raw.find(_TABLES)
+    while at >= 0:
+        try:
+            fields: dict[str, Any] = json.loads(raw[:at] + b"}")
+        except ValueError:  # in the middle of something, a rule that has tables of its own
+            at = raw.find(_TABLES, at + 1)
+        else:
+            return fields | {"tables": LazyTables(raw[at + len(_TABLES) - 1 : -1])}
+    found: dict[str, Any] = json.loads(raw)
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +96,7 @@ class Document:
     partitions: dict[str, int]
     interval_s: int
     limits: dict[str, int]
-    tables: dict[str, Table]
+    tables: Mapping[str, Table]
     rules: list[dict[str, Json]]
     calendars: dict[str, dict[str, str]]
     keys: dict[str, str]
@@ -56,9 +106,9 @@ class Document:
     def raw(self) -> bytes:
         """Canonical bytes."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return json.dumps(
-            {"format": FORMAT, **fields}, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-        ).encode()
+        whole = {"format": FORMAT, **fields, "tables": dict(self.tables)}
+        text = json.dumps(whole, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        return text.encode()
 
     @functools.cached_property
     def sha256(self) -> bytes:
@@ -70,8 +120,13 @@ class Document:
         return self.tables.get(name, {})
 
     @classmethod
-    def parse(cls, raw: bytes, sha256: bytes | None = None) -> "Document":
+    def parse(cls, raw: bytes, sha256: bytes | None = None, *, known: bool = False) -> "Document":
         """Reads a document and, when its name is given, checks that the bytes are the ones that were named.
+
+        Args:
+            raw: its bytes.
+            sha256: its name.
+            known: that these bytes were read whole before, on this machine: the tables are read once somebody asks.
 
         Raises:
             ContractError: other bytes, other format, or fields that are missing.
@@ -81,12 +136,15 @@ class Document:
                 f"document {sha256.hex()} has other bytes than its name says; the config topic was tampered with"
             )
         try:
-            fields = json.loads(raw)
+            fields = _apart(raw) if known and sha256 is not None else json.loads(raw)
             if fields.pop("format") != FORMAT:
                 raise ContractError("document of another format; it needs another release of ganzhi")
-            return cls(**fields)
+            found = cls(**fields)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ContractError(f"document cannot be read: {error}") from error
+        if sha256 is not None:
+            found.__dict__["sha256"] = sha256  # encoding 250,000 points again only to hash them takes half a second
+        return found
 
 
 LIMITS: Final = cast(

@@ -1,6 +1,8 @@
 """Documents: equal models give equal bytes, numbers are for ever, a site gets the rows that concern it."""
 
 import dataclasses
+import hashlib
+import json
 import random
 import tempfile
 from pathlib import Path
@@ -9,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.codec import Json
 from schemas.errors import ModelError
 from schemas.model.build import RETIRED, Deployment, build_documents, known_numbers
 from schemas.model.check import check_folder
-from schemas.model.document import LIMITS, Document
+from schemas.model.document import LIMITS, Document, LazyTables
 from tests.support.models import Tables, write_model
 
 PARTITIONS = {"east": 0, "west": 1}
@@ -210,3 +213,17 @@ def test_a_document_reads_back_and_knows_its_name(tmp_path: Path) -> None:
     """Canonical bytes parse to the same document."""
     document = build(write_model(tmp_path))["east"]
     assert Document.parse(document.raw, document.sha256) == document
+    later = Document.parse(document.raw, document.sha256, known=True)
+    assert isinstance(later.tables, LazyTables)
+    assert later == document
+    assert later.raw == document.raw
+
+
+def test_tables_are_found_behind_rules_that_have_tables(tmp_path: Path) -> None:
+    """A member of the same name elsewhere is not taken for the tables; bytes that are not canonical are read whole."""
+    one = build(write_model(tmp_path / "m"))["east"]
+    fooling: list[dict[str, Json]] = [{"a": '","tables":{', "b": {"a": 1, "tables": {"x": 1}}, "tables": {"y": {}}}]
+    document = dataclasses.replace(one, rules=fooling)
+    assert Document.parse(document.raw, document.sha256, known=True) == document
+    spaced = json.dumps({**json.loads(document.raw)}, indent=1).encode()
+    assert Document.parse(spaced, hashlib.sha256(spaced).digest(), known=True).tables == document.tables

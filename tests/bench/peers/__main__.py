@@ -100,6 +100,7 @@ def _one(name: str, form: str, rounds: int | None, timeout_s: float) -> Figure |
             ours = Ours(stack, Path(folder), data)
             try:
                 took = ours.run(form, timeout_s)
+                ours.settle()
             finally:
                 ours.stop()
             return Figure.of(name, form, data, took, ours.verdict())

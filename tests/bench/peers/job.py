@@ -119,16 +119,9 @@ class Truth:
     alerts: set[tuple[int, int]]
 
 
-def truth(data: Input, with_behind: bool = True) -> Truth:
-    """Windows and alerts.
-
-    Args:
-        data: the input.
-        with_behind: whether readings that are behind their point's clock count in the windows. ganzhi leaves them to
-            settlement; a watermark of 30 s takes them in.
-    """
-    kept = np.ones(len(data.point), np.bool_) if with_behind else ~data.behind
-    point, time_ms, value = data.point[kept], data.time_ms[kept], data.value[kept]
+def truth(data: Input) -> Truth:
+    """Windows of all readings, in whatever order they arrived, and alerts."""
+    point, time_ms, value = data.point, data.time_ms, data.value
     minute = time_ms - time_ms % WINDOW_MS
     order = np.lexsort((minute, point))
     point, minute, value = point[order], minute[order], value[order]

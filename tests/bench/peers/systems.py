@@ -133,7 +133,9 @@ def _flink(folder: Path) -> list[str]:
     build = cache_home() / "peers" / "flink"
     if not (build / "target" / "libs").exists():
         shutil.copytree(PROGRAMS / "flink", build, dirs_exist_ok=True)
-        subprocess.run([maven, "-q", "-B", "package"], cwd=build, check=True)
+        built = subprocess.run([maven, "-q", "-B", "package"], cwd=build, capture_output=True, text=True, check=False)
+        if built.returncode:
+            raise ConfigurationError(f"flink cannot be built, and is left out:\n{built.stdout[-2000:]}")
     opens = [word for name in _OPENS for word in ("--add-opens", f"{name}=ALL-UNNAMED")]
     classpath = f"{build}/target/classes:{build}/target/libs/*"
     return [java, "-Xmx4g", f"-Djava.io.tmpdir={folder}", *opens, "-cp", classpath, "peers.FlinkJob"]
