@@ -18,6 +18,7 @@ from ganzhi.cli.texts import text
 from ganzhi.cli.up import stop_event
 from ganzhi.cli.worker import configure_log
 from schemas.settings import load
+from schemas.vitals import Pulse
 
 app = typer.Typer()
 
@@ -33,6 +34,7 @@ def bridge(
     profile: Annotated[str | None, typer.Option(help="profile of the embedded stack")] = None,
 ) -> None:
     """Read a foreign topic of JSON or Avro messages as gateways' batches, until SIGTERM or Ctrl-C."""
+    from ganzhi.vitals import serving
     from streams.sources.bridge import mapping as mappings
     from streams.sources.bridge.process import run
 
@@ -44,7 +46,9 @@ def bridge(
     if instance is not None:
         settings = settings.model_copy(update={"bridge": settings.bridge.model_copy(update={"instance": instance})})
     configure_log()
-    counts = run(settings, mapping, stop_event().is_set, again)
+    pulse = Pulse()
+    with serving(settings.health, "bridge", pulse):
+        counts = run(settings, mapping, stop_event().is_set, again, pulse=pulse)
     shown = {name: value for name, value in dataclasses.asdict(counts).items() if name != "reasons"}
     if as_json:
         print(json.dumps(shown | {"reasons": dict(counts.reasons)}, ensure_ascii=False))

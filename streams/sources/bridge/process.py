@@ -21,6 +21,7 @@ from schemas.errors import ConfigurationError, Fenced, KafkaUnavailable, LogCut,
 from schemas.kafka import group_metadata
 from schemas.settings import Settings
 from schemas.topics import TOPICS
+from schemas.vitals import Pulse, Vital, Vitals
 from streams import kafka_admin, slabs
 from streams.app import aiokafka_security
 from streams.consumer import FETCH_BYTES, FETCH_WAIT_MS, PARTITION_FETCH_BYTES
@@ -42,6 +43,7 @@ def run(
     stop: Callable[[], bool],
     again: bool = False,
     progress: Callable[[Counts], None] | None = None,
+    pulse: Pulse | None = None,
 ) -> Counts:
     """Runs a bridge until it is told to stop; it then commits what it has.
 
@@ -51,6 +53,7 @@ def run(
         stop: asked many times a second.
         again: reads the messages that this bridge has rejected so far, once, instead of the foreign topic.
         progress: told what is committed, now and then.
+        pulse: told how to ask how the bridge is.
 
     Raises:
         ConfigurationError: the topic is not there, or a schema or other versions of libraries cannot be used.
@@ -64,7 +67,10 @@ def run(
     kafka_admin.create_missing(settings.kafka, [*TOPICS, rejected_topic(mapping)])
     slabs.install()
     warm_up(mapping)
-    return asyncio.run(_Reader(settings, mapping, stop, again, progress).run())
+    reader = _Reader(settings, mapping, stop, again, progress)
+    if pulse is not None:
+        pulse.read = reader.vitals
+    return asyncio.run(reader.run())
 
 
 def _wait_for_broker(settings: Settings, stop: Callable[[], bool]) -> None:
@@ -101,6 +107,29 @@ class _Reader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
         self._ends: dict[int, int] | None = None
         self._work: Work
         self._consumer: Any
+
+    def vitals(self) -> Vitals:
+        """How the bridge is, for any thread: offsets are those of the last answer of the broker."""
+        if not self._ready:
+            return Vitals("starting", "no partition is mine yet")
+        work = self._work
+        lags = []
+        for partition, at in work.positions().items():
+            end = self._consumer.highwater(TopicPartition(work.topic, partition))
+            if end is not None:
+                lags.append(({"topic": work.topic, "partition": str(partition)}, max(end - at, 0)))
+        counts = work.counts
+        told = (
+            ("messages", "read and committed"),
+            ("readings", "written"),
+            ("rejected", "messages that it cannot use"),
+        )
+        values = [
+            Vital("lag_messages", "offsets between what is read and the end of the foreign topic", "gauge", lags),
+            *(Vital(f"{name}_total", text, "counter", [({}, getattr(counts, name))]) for name, text in told),
+        ]
+        waiting = work.waiting
+        return Vitals("waiting" if waiting else "ok", waiting, values)
 
     async def run(self) -> Counts:
         loop = asyncio.get_running_loop()

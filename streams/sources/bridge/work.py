@@ -145,6 +145,15 @@ class Work:
         """Where the next slab of a partition must start; -1: it is not ours."""
         return self._positions.get(partition, -1)
 
+    def positions(self) -> dict[int, int]:
+        """Partition → where its next slab starts; for any thread."""
+        return dict(self._positions)
+
+    @property
+    def waiting(self) -> str:
+        """What it waits for, for any thread; empty: nothing."""
+        return "" if self._documents else "no site is published yet"
+
     # -- work ---------------------------------------------------------------------------------------------------------
 
     def take(self, slab: Slab) -> bool:

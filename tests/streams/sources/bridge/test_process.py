@@ -19,6 +19,7 @@ from schemas.control import signing_key
 from schemas.errors import ConfigurationError
 from schemas.settings import KafkaSettings, Settings
 from schemas.topics import Topic
+from schemas.vitals import Pulse, Vitals
 from streams.kafka_admin import create_missing
 from streams.sources.bridge import mapping as mappings
 from streams.sources.bridge.mapping import BridgeMapping
@@ -72,17 +73,23 @@ def reading(number: int, meter: str = "4711", **more: object) -> dict[str, objec
     return {"meter": meter, "ts": START_S + number, "kwh": number / 1000} | more
 
 
-def bridged(settings: Settings, mapping: BridgeMapping, until: int, again: bool = False) -> Counts:
-    """Runs the bridge in this process until it has committed so many messages."""
+def bridged(
+    settings: Settings,
+    mapping: BridgeMapping,
+    until: int,
+    again: bool = False,
+    told: Callable[[Vitals], None] = lambda _: None,
+) -> Counts:
+    """Runs the bridge in this process until it has committed so many messages; `told` hears how it is, again and again."""
+    pulse = Pulse()
     seen: list[int] = []
     limit_s = time.monotonic() + 90
-    return run(
-        settings,
-        mapping,
-        lambda: bool(seen and seen[-1] >= until) or time.monotonic() > limit_s,
-        again,
-        lambda counts: seen.append(counts.messages),
-    )
+
+    def stop() -> bool:
+        told(pulse.read())
+        return bool(seen and seen[-1] >= until) or time.monotonic() > limit_s
+
+    return run(settings, mapping, stop, again, lambda counts: seen.append(counts.messages), pulse)
 
 
 def test_readings_arrive_and_the_rest_can_be_found_and_sent_again(kafka: KafkaSettings, tmp_path: Path) -> None:
@@ -97,7 +104,11 @@ def test_readings_arrive_and_the_rest_can_be_found_and_sent_again(kafka: KafkaSe
         (1, reading(7) | {"ts": 12}),
     ]
     send(kafka, good + bad + [(1, reading(400, flag="E"))])
-    counts = bridged(settings, mapping, 306)
+    heard: list[Vitals] = []
+    counts = bridged(settings, mapping, 306, told=heard.append)
+    assert (heard[0].status, heard[-1].status) == ("starting", "ok")
+    vitals = {one.name: sum(value for _, value in one.samples) for one in heard[-1].values}
+    assert vitals == {"lag_messages": 0, "messages_total": 306, "readings_total": 301, "rejected_total": 5}
     assert (counts.messages, counts.readings, counts.rejected) == (306, 301, 5)
     found = sites.readings(kafka)
     number = found[0][4]
