@@ -61,7 +61,7 @@ class KafkaHistory:
         return found
 
     def ends(self) -> dict[Task, int]:
-        """Where the log of every task ends now."""
+        """Where every partition of the input topics ends now, by the task that reads it."""
         consumer = self._consumer()
         try:
             return {
@@ -69,6 +69,7 @@ class KafkaHistory:
                     TopicPartition(topic_name(self._kafka, task[0]), task[1]), TIMEOUT_S
                 )[1]
                 for task in input_tasks(self._count(TASKS))
+                if task[0] == input_of(task[0])  # who settles reads no partition to its end
             }
         except KafkaException as error:
             raise KafkaUnavailable(self._kafka.bootstrap, str(error)) from error

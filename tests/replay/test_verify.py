@@ -9,6 +9,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 from typer.testing import CliRunner
 
+from ganzhi.cli import build
 from ganzhi.cli.replay import app
 from ganzhi.embedded.stack import Stack
 from processors.state import ENGINE
@@ -19,7 +20,7 @@ from replay.verify import RowDifference, verify
 from schemas import codec
 from schemas.errors import Difference, EngineMismatch, HistoryIncomplete
 from schemas.settings import KafkaSettings
-from schemas.topics import CONFIG, LEDGER, METER_READINGS, TASKS, topic_name
+from schemas.topics import CONFIG, INPUTS, LEDGER, METER_READINGS, TASKS, topic_name
 from tests.replay.history import LIMIT_S, Alter, Made, copied, forget, made
 from tests.streams.log import messages_of
 
@@ -100,6 +101,19 @@ def test_both_sources_give_the_same_rows(history: Made) -> None:
         stored = list(table.published(history.task, stream))
         names = list(stored[0]) if stored else []
         assert stored == [{name: row[name] for name in names} for row in kafka.published(history.task, stream)]
+
+
+def test_tasks_stand_at_the_ends_of_their_partitions(history: Made) -> None:
+    """What waits for a worker asks for the ends of the topics that there are, and a back-test on the real log goes."""
+    log = KafkaHistory(history.settings.kafka)
+    ends = log.ends()
+    assert {topic for topic, _ in ends} == set(INPUTS)
+    position = log.positions()[history.task].offset
+    assert ends[history.task] - 2 <= position <= ends[history.task]  # behind the last message there may be markers
+    with history.environment():
+        told = RUN.invoke(build("rules"), ["rules", "backtest", "--json"])
+    assert told.exit_code == 0, told.output
+    assert json.loads(told.stdout)["episodes"]
 
 
 def test_a_byte_altered_in_event_log_is_found(history: Made) -> None:
