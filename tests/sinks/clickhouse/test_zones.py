@@ -1,6 +1,7 @@
 """A year of zones with and without summer time: settled days, months and costs against the clock of `zoneinfo`."""
 
 import datetime as dt
+import random
 import zoneinfo
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from clickhouse_connect.driver.client import Client
 from processors.advance import Processor
 from processors.outputs import Output
 from processors.settle import Settler
+from schemas import codec
 from schemas.model.check import check_folder
 from schemas.model.document import Document
 from schemas.record_batches import Slab
@@ -249,3 +251,64 @@ def _a_move_told_late(zoned: Zoned) -> None:
     wanted |= {("new", day): Fraction(3 * q, 4) for day, q in days.items() if day >= MOVED}
     assert {(who, day): Fraction(q) for who, day, q in zoned.ask(query)} == wanted
     assert zoned.ask("SELECT count() FROM ledger") == rows
+
+
+def offsets_of(zone: str) -> tuple[int, int]:
+    """Seconds before UTC in January and in July."""
+    found = [dt.datetime(2026, month, 5, tzinfo=zoneinfo.ZoneInfo(zone)).utcoffset() for month in (1, 7)]
+    first, second = (int(offset.total_seconds()) for offset in found if offset is not None)
+    return first, second
+
+
+def test_an_hour_over_a_midnight_is_cut_there(
+    kafka: KafkaSettings, clickhouse: ClickHouseSettings, tmp_path: Path
+) -> None:
+    """Hours of UTC, in one zone of each kind that there is: every local day has its part of them, to the unit."""
+    zones = {offsets_of(zone): zone for zone in sorted(zoneinfo.available_timezones()) if "/" in zone}
+    sites = {f"s{k}": zone for k, (_, zone) in enumerate(sorted(zones.items()))}
+    assert sum(offset % 3600 != 0 for offsets in zones for offset in offsets) > 12
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name, text in {
+        "sites.csv": "id,time_zone\n" + "".join(f"{site},{zone}\n" for site, zone in sites.items()),
+        "buildings.csv": "id,site\n" + "".join(f"{site}-b,{site}\n" for site in sites),
+        "gateways.csv": "id,site\n" + "".join(f"{site}-g,{site}\n" for site in sites),
+        "points.csv": "id,site,gateway,role,kind,medium,unit,interval_s\n"
+        + "".join(f"{site}-e,{site},{site}-g,energy,delta,electricity,kWh,3600\n" for site in sites),
+    }.items():
+        (folder / name).write_text(text)
+    model, faults = check_folder(folder)
+    assert not faults, faults
+    settings = settings_of(kafka, clickhouse)
+    world = World(settings)
+    apply_model(settings.kafka, model, KEY)
+    start, hour, chance = int(dt.datetime(2026, 6, 29, tzinfo=dt.UTC).timestamp()) * 1000, 3_600_000, random.Random(6)
+    wanted: dict[tuple[str, dt.date], list[int]] = defaultdict(lambda: [0, 0])
+    rows = []
+    for place, (site, zone) in enumerate(sites.items()):
+        for end in range(start + hour, start + 72 * hour + 1, hour):
+            first = chance.randrange(1, 1000)
+            for quantity in (first, *((-first, first + 7) if chance.random() < 0.1 else ())):
+                rows.append(
+                    {
+                        "site": place, "offset": 1, "known_at": KNOWN_MS, "point": 1, "from_ms": end - hour,
+                        "to_ms": end, "quantity": quantity, "how": "measured", "cause": "reading",
+                    }
+                )  # fmt: skip
+                days = [dt.datetime.fromtimestamp((end - k) // 1000, zoneinfo.ZoneInfo(zone)) for k in (hour, 1)]
+                before = 0
+                cut = days[0].date() != days[1].date() and days[0].minute != 0
+                if cut:
+                    before = abs(quantity) * (60 - days[0].minute) // 60 * (1 if quantity > 0 else -1)
+                for day, part in zip(days, (before, quantity - before), strict=True):
+                    own = wanted[site, day.date()] if part or day is days[1] else [0, 0]
+                    own[0] += part
+                    own[1] += part if cut else 0
+    head = {"topic": METER_READINGS, "partition": 0, "sequence": 0, "sites": list(sites), "rows": rows}
+    world.send("ledger", codec.write("ledger_rows", head))
+    with sink_thread(settings):
+        wait_drained(settings)
+    client = reader(settings.clickhouse)
+    found = client.query("SELECT site, day, quantity, not_measured FROM usage_daily").result_rows
+    client.close()
+    assert {(site, day): [total, rest] for site, day, total, rest in found} == wanted
