@@ -56,6 +56,7 @@ class Settled:
         points: points that waited for it.
         ledger_rows: rows that were added to the ledger.
         gauge_rows: gauge rows that were replaced.
+        episodes: episodes that were taken back or added; one that became longer or shorter is one of each.
         changes: by medium, what the site's total in the span changed by, in the smallest unit, and how much of what is
             there is now measured that was not.
     """
@@ -67,6 +68,7 @@ class Settled:
     points: int
     ledger_rows: int
     gauge_rows: int
+    episodes: int
     changes: dict[str, tuple[int, int]]
 
 
@@ -158,14 +160,14 @@ class _Task:
         waits = settler.dirty(site) if site in settler.versions else None
         points = settler.dirty_points(site) if site in settler.versions else 0
         if waits is None and wish.start is None and wish.end is None:
-            return Settled(site, 0, 0, 0, points, 0, 0, {})
+            return Settled(site, 0, 0, 0, points, 0, 0, 0, {})
         zone = zone_of(document)
         start = (waits[0] if waits else _ALL[0]) if wish.start is None else instant(wish.start, zone)
         end = (waits[1] if waits else _ALL[1]) if wish.end is None else instant(wish.end, zone)
         if start >= end:
             raise ConfigurationError(f"a span has to end after it begins: {wish.start} to {wish.end}")
         if wish.dry_run or key is None:
-            rows, sequence = settler.difference(site, start, end), 0
+            rows, changes, sequence = settler.difference(site, start, end), settler.episodes(site, start, end), 0
         else:
             sequence = settler.settlements.get(site, 0) + 1
             raw = settle_record(site, sequence, start, end, wish.reason, key)
@@ -174,9 +176,10 @@ class _Task:
             last = settler.last_settlement
             if last is None or last[0] != offset:
                 raise LogError(f"settlement {sequence} of {site} was refused; has somebody else settled it meanwhile?")
-            rows = last[1]
+            rows, changes = last[1], settler.last_changes
             self._publish()
-        return Settled(site, sequence, start, end, points, len(rows.ledger), len(rows.gauges), _changes(rows, document))
+        counts = (points, len(rows.ledger), len(rows.gauges), len(changes.listed))
+        return Settled(site, sequence, start, end, *counts, _changes(rows, document))
 
     def _log(self, end: int) -> Iterator[Any]:
         return self._history.slabs(self._name, end)
@@ -201,7 +204,9 @@ class _Task:
                     f"{TOPIC}/{self._name[1]}: the rows of {stream} in the topic settlements are not those that were "
                     "published; nothing more is. `ganzhi replay verify` shows where"
                 )
-        self._settler.resume(int(str(record["position"])), earlier.chains, earlier.ledger, earlier.gauges)
+        self._settler.resume(
+            int(str(record["position"])), earlier.chains, earlier.ledger, earlier.gauges, earlier.changes
+        )
 
     def _advance(self, end: int) -> None:
         settler = self._settler

@@ -32,10 +32,12 @@ class Version:
     Attributes:
         since_ms: from when on it computes; the first one of a point computes whatever was before.
         layout: of the site alone.
+        known_ms: when it came.
     """
 
     since_ms: int
     layout: Layout
+    known_ms: int
 
     def row_of(self, numbers: NDArray[np.int32]) -> NDArray[np.int32]:
         """Rows of points; -1: it has no such point."""
@@ -131,7 +133,7 @@ class Arrivals(Processor):
         return self._seen[self._places(site)].copy()
 
     def late(self, site: str) -> Longs:
-        """By number of point: time of its earliest late reading, and of its newest one when the last late one came."""
+        """By number of point: time of its earliest late reading or fact, and of its newest when the last came."""
         return self._late[self._places(site)].copy()
 
     def newest(self, site: str) -> Longs:
@@ -203,7 +205,7 @@ class Arrivals(Processor):
         now_ms = self.clock_ms if self.simulated else int(slab.timestamps_ms[record])
         effective_ms = int(str(fields["effective_ms"]))
         document, number = self.layout.documents[site], self.layout.versions[site]
-        version = Version(effective_ms or now_ms, self._build(self.topic, {site: document}, {site: number}))
+        version = Version(effective_ms or now_ms, self._build(self.topic, {site: document}, {site: number}), now_ms)
         known = self.versions.setdefault(site, [])
         if known:
             self._mark_changed(site, known[-1].layout, version.layout)
@@ -237,6 +239,11 @@ class Arrivals(Processor):
         rows = np.union1d(fact.rows["row"], fact.registers).astype(np.int64)
         numbers = layout.arrays.meta["number"][rows].astype(np.int64)
         self._seen[self._places(site)][numbers] |= SEEN_FACT
+        since = min([fact.at, *self.state.seen["at"][self.state.seen["event"] == np.uint64(fact.replaced)].tolist()])
+        behind = numbers[since < self.state.points["clock"][rows]]
+        late = self._late[self._places(site)]
+        late[behind, 0] = np.minimum(late[behind, 0], since)
+        late[behind, 1] = self._last_time[self._places(site)][behind]
         own = facts.read(value, version.layout, clock_ms)
         found = self.placed.setdefault(site, [])
         found.append(Placed(value, own, numbers, version.layout, len(self.versions[site]) - 1, len(found)))

@@ -44,6 +44,23 @@ class Output:
 
 
 @dataclasses.dataclass(frozen=True)
+class Named:
+    """Rows that carry names instead of indices.
+
+    Attributes:
+        stream: whose chain counts them.
+        contract: of their messages.
+        rows: as the contract has them.
+        canonical: the same as `schemas.canonical` hashes them.
+    """
+
+    stream: str
+    contract: str
+    rows: list[dict[str, object]]
+    canonical: Matrix
+
+
+@dataclasses.dataclass(frozen=True)
 class Rejected:
     """Input that cannot be used: `raw` can be sent again as it is."""
 
@@ -67,6 +84,7 @@ class Outbox:
         self.urgent = False
         self._waiting: list[tuple[Layout, dict[str, Matrix]]] = []
         self._rejected: list[Rejected] = []
+        self._named: list[Named] = []
 
     @property
     def rows(self) -> int:
@@ -88,6 +106,10 @@ class Outbox:
         """Adds a rejected input."""
         self._rejected.append(row)
 
+    def add(self, named: Named) -> None:
+        """Adds rows that carry names."""
+        self._named.append(named)
+
     def take(self, publish: bool = True) -> list[Output]:
         """All waiting rows as messages, in the order of their sequence; the chains now stand behind them.
 
@@ -101,7 +123,9 @@ class Outbox:
                     self._stream(stream, layout, found[stream], messages, publish)
         if self._rejected:
             self._reject_rows(messages, publish)
-        self._waiting, self._rejected, self.urgent = [], [], False
+        for named in self._named:
+            self._named_rows(named, messages, publish)
+        self._waiting, self._rejected, self._named, self.urgent = [], [], [], False
         return messages
 
     def _merged(self) -> list[tuple[Layout, dict[str, Matrix]]]:
@@ -139,6 +163,16 @@ class Outbox:
             return codec.write("alert_rows", {**head, "rows": [_alert(layout, *row) for row in rows.tolist()]})
         return codec.write("episode_rows", {**head, "rows": [_episode(layout, *row) for row in rows.tolist()]})
 
+    def _named_rows(self, named: Named, messages: list[Output], publish: bool) -> None:
+        chain = self.chains[named.stream]
+        for first in range(0, len(named.rows), ROWS_MAX):
+            part = slice(first, first + ROWS_MAX)
+            head: dict[str, object] = {"topic": self.topic, "partition": self.partition, "sequence": chain.count}
+            chain.add(named.canonical[part])
+            if publish:
+                value = codec.write(named.contract, {**head, "rows": named.rows[part]})
+                messages.append(Output(TOPIC_OF[named.stream], value))
+
     def _reject_rows(self, messages: list[Output], publish: bool) -> None:
         chain = self.chains["rejected"]
         for batch in _by_size(self._rejected):
@@ -167,7 +201,7 @@ def _by_size(rows: list[Rejected], bytes_max: int = 4 << 20) -> list[list[Reject
     return batches
 
 
-def _severity(layout: Layout, instance: int, level: int) -> str:
+def severity(layout: Layout, instance: int, level: int) -> str:
     """The severity of an alert that has stepped up so often; a new document may have fewer steps."""
     known = layout.severities[instance]
     return known[min(level, len(known) - 1)]
@@ -196,7 +230,7 @@ def _alert(
         "subject": subject,
         "episode": episode,
         "state": _STATES[state],
-        "severity": _severity(layout, instance, level),
+        "severity": severity(layout, instance, level),
         "valid_at": valid_at,
         "started_at": started_at,
     }
@@ -244,7 +278,7 @@ def canonical(stream: str, layout: Layout, rows: Matrix) -> Matrix:
     extra = [made[:, :3], names, made[:, 4 : 8 if stream == "alerts" else None]]
     if stream == "alerts":
         versions = np.array([layout.versions[layout.sites[site]] for site in rows[:, 0]], np.int64)
-        severities = np.array([key(_severity(layout, i, level)) for i, level in rows[:, [3, 8]].tolist()], np.int64)
+        severities = np.array([key(severity(layout, i, level)) for i, level in rows[:, [3, 8]].tolist()], np.int64)
         extra += [versions[:, None], severities[:, None]]
     return np.concatenate(extra, axis=1)
 

@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 
 from processors import facts
 from processors.advance import Documents
+from processors.affected import Affected
 from processors.arrivals import Arrivals, Placed, Readings, collect
+from processors.episodes import Book, Name
 from processors.kernels.rows import Longs
 from processors.kernels.settle import (
     GAUGE_KEY,
@@ -34,8 +36,10 @@ from processors.layout import Layout, build
 from processors.narrowing import Windows, doubtful, windows
 from processors.outputs import Outbox, Output
 from processors.profiles import spread
+from processors.settled_episodes import Changes, Rerun, known, unfinished
+from processors.settled_episodes import rows as episode_rows
 from processors.settled_rows import GAUGE_COLUMNS, LEDGER_COLUMNS, Rows, Runner, in_event_order
-from processors.state import CAUSE_SETTLEMENT, GAUGES, HEAD_COLUMNS, LEDGER, OUT_COLUMNS
+from processors.state import CAUSE_SETTLEMENT, FAR, GAUGES, HEAD_COLUMNS, LEDGER, NEVER, OUT_COLUMNS
 from schemas.canonical import STREAMS, Chain
 from schemas.model.document import Document
 from schemas.record_batches import Slab
@@ -64,6 +68,7 @@ class Settler(Arrivals):
         settled: what its rows are published under: own streams, sequences and chains.
         skip: settlements at offsets before this one are published; see `resume`.
         last_settlement: offset and rows of the last one that was computed here.
+        last_changes: what it changed of episodes.
     """
 
     def __init__(self, topic: str, partition: int, documents: Documents, log: Log) -> None:
@@ -73,10 +78,15 @@ class Settler(Arrivals):
         self.settled = Outbox(topic, partition)
         self.skip = 0
         self.last_settlement: tuple[int, Rows] | None = None
+        self.last_changes = Changes()
+        self.outbox: Book = Book(self.topic, partition)
         self._log = log
         self._sources = documents
         self._ledger: dict[str, list[Longs]] = {}
         self._gauges: dict[str, list[Longs]] = {}
+        self._changes: dict[str, list[Changes]] = {}
+        self._waiting: dict[str, dict[tuple[Name, int], int]] = {}
+        self._affected: dict[int, Affected] = {}
 
     def resume(
         self,
@@ -84,6 +94,7 @@ class Settler(Arrivals):
         chains: Mapping[str, Chain],
         ledger: Mapping[str, list[Longs]],
         gauges: Mapping[str, list[Longs]],
+        changes: Mapping[str, list[Changes]],
     ) -> None:
         """Goes on after what is published, before the first slab.
 
@@ -92,15 +103,16 @@ class Settler(Arrivals):
             chains: by stream.
             ledger: rows that settlements have published, by site, columns as in `Rows`.
             gauges: the same, in the order of their sequence.
+            changes: of episodes, by site, in the order in which they were published.
         """
         self.skip = position
         self.settled.chains.update(chains)
         self._ledger = {site: list(rows) for site, rows in ledger.items()}
         self._gauges = {site: list(rows) for site, rows in gauges.items()}
+        self._changes = {site: list(listed) for site, listed in changes.items()}
 
     def take(self, publish: bool = True) -> list[Output]:
         """The rows of settlements as messages; what the live task would publish is thrown away."""
-        self.forget_rows()
         return [Output(SETTLEMENTS, output.value) for output in self.settled.take(publish)]
 
     def stream_heads(self) -> list[dict[str, object]]:
@@ -158,6 +170,61 @@ class Settler(Arrivals):
                 window = window.whole(again) if len(again) else None
         return Rows(_reached(_by_point(ledger), from_ms, to_ms), _overlapping(_by_point(gauges), from_ms, to_ms))
 
+    def episodes(self, site: str, from_ms: int, to_ms: int) -> Changes:
+        """What a settlement of a span would change of episodes now; see `settled_episodes`.
+
+        Args:
+            site: whose rules.
+            from_ms: start of the span.
+            to_ms: its end.
+        """
+        if site not in self.versions:
+            return Changes()
+        return self._rerun(site).difference(
+            lambda names: known(self.outbox.of(site, names), self._changes.get(site, []), names),
+            set(unfinished(self, site)),
+            self.late(site),
+            (from_ms, to_ms),
+        )
+
+    def _rerun(self, site: str) -> Rerun:
+        placed = self.placed.get(site, [])
+        by_message = {one.message: one for one in placed}
+        versions = self.versions[site]
+        for version in versions:
+            if id(version.layout) not in self._affected:
+                self._affected[id(version.layout)] = Affected(version.layout)
+
+        def again(bounds: Longs) -> Readings:
+            log = self._log(self.position)
+            return collect(self.topic, self.partition, self._sources, self._layout, log, site, bounds)
+
+        return Rerun(
+            (self.topic, self.partition),
+            self._sources,
+            site,
+            [(version, self._affected[id(version.layout)]) for version in versions],
+            facts.standing(by_message),
+            self.clock_ms,
+            again,
+        )
+
+    def dirty(self, site: str) -> tuple[int, int] | None:
+        """As `Arrivals.dirty`; an episode that went on when its span was settled waits from when it has ended."""
+        found = super().dirty(site)
+        waiting = self._waiting.get(site, {})
+        over = [began for place, began in waiting.items() if place not in unfinished(self, site)]
+        if not over:
+            return found
+        start, end = found or (FAR, NEVER)
+        return min(start, *over), max(end, self.clock_ms)
+
+    def forget_rows(self) -> None:
+        """Nothing is kept but episodes, which every settlement needs."""
+
+    def _drain(self, count: int) -> None:
+        self.outbox.drain(self.layout, self._out[:count])
+
     def _layout(self, topic: str, documents: dict[str, Document], versions: dict[str, int]) -> Layout:
         """A layout that was built once: a settlement goes over the same records of the log several times."""
         key = tuple((site, versions[site], documents[site].sha256) for site in sorted(documents))
@@ -166,10 +233,16 @@ class Settler(Arrivals):
         return self._layouts[key]
 
     def _settled(self, site: str, from_ms: int, to_ms: int, offset: int, known_at: int) -> None:
+        going_on = unfinished(self, site)
+        misled = self._rerun(site).spans(self.late(site), (from_ms, to_ms))
+        kept = {at: began for at, began in self._waiting.get(site, {}).items() if at in going_on or began > to_ms}
+        self._waiting[site] = kept | {at: began for at, began in going_on.items() if at[0] in misled}
         if offset < self.skip:
             return
         rows = self.difference(site, from_ms, to_ms)
         self.last_settlement = (offset, rows)
+        self.last_changes = self.episodes(site, from_ms, to_ms)
+        self._changes.setdefault(site, []).append(self.last_changes)
         self._ledger.setdefault(site, []).append(rows.ledger)
         self._gauges.setdefault(site, []).append(rows.gauges)
         head = [self.layout.sites.index(site), offset, known_at]
@@ -182,6 +255,8 @@ class Settler(Arrivals):
         gauges[:, GAUGE_COLUMNS] = rows.gauges
         self.settled.drain(self.layout, ledger)
         self.settled.drain(self.layout, gauges)
+        for named in episode_rows(self.last_changes, site, offset, known_at):
+            self.settled.add(named)
 
 
 def _by_point(parts: list[Longs]) -> Longs:

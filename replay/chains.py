@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from replay.log import CONTRACT_OF, Position, Task
+from replay.log import CONTRACT_OF, CONTRACT_OF_SETTLED, Position, Task
 from schemas import codec
 from schemas.canonical import STREAMS, Chain, key
 from schemas.decode_rows import CONTRACTS, read_rows
@@ -23,8 +23,11 @@ BROKEN: Final = (-1, b"")
 DIGEST_WORDS: Final = 4
 """A sha256 in a canonical row: four int64."""
 
-_STREAM_OF: Final = {contract: stream for stream, contract in CONTRACT_OF.items()}
+_STREAM_OF: Final = {
+    contract: stream for contracts in (CONTRACT_OF, CONTRACT_OF_SETTLED) for stream, contract in contracts.items()
+}
 _STATES: Final = ("firing", "resolved", "stale")
+_CHANGES: Final = ("retracted", "added")
 
 
 class Chains:
@@ -61,7 +64,7 @@ class Chains:
         else:
             value: Any = codec.read(contract, raw)
             task = (value["topic"], value["partition"])
-            canonical = [_CANONICAL[stream](row) for row in value["rows"]]
+            canonical = [CANONICAL[contract](row) for row in value["rows"]]
             self.add(task, stream, value["sequence"], np.array(canonical, np.int64))
 
     def add(self, task: Task, stream: str, sequence: int, rows: NDArray[np.int64]) -> None:
@@ -93,6 +96,11 @@ def _alert(row: Mapping[str, Any]) -> list[int]:
     return [*_subject(row), *numbers, key(row["severity"])]
 
 
+def _change(row: Mapping[str, Any]) -> list[int]:
+    numbers = [row["episode"], _CHANGES.index(row["change"]), _STATES.index(row["state"]), key(row["severity"])]
+    return [*_subject(row), *numbers, *(row[name] for name in ("started_at", "fired_at", "valid_at"))]
+
+
 def _episode(row: Mapping[str, Any]) -> list[int]:
     names = ("episode", "point", "from_ms", "to_ms", "quantity", "final")
     return [*_subject(row), *(int(row[name]) for name in names)]
@@ -107,8 +115,10 @@ def _rejected(row: Mapping[str, Any]) -> list[int]:
     return [key(row["site"]), row["offset"], row["known_at"], key(row["reason"]), row["readings"], *digest]
 
 
-_CANONICAL: Final[dict[str, Callable[[Mapping[str, Any]], list[int]]]] = {
-    "alerts": _alert,
-    "episodes": _episode,
-    "rejected": _rejected,
+CANONICAL: Final[dict[str, Callable[[Mapping[str, Any]], list[int]]]] = {
+    "alert_rows": _alert,
+    "episode_rows": _episode,
+    "episode_changes": _change,
+    "rejected_rows": _rejected,
 }
+"""Rows of a contract as they are hashed."""

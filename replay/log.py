@@ -113,11 +113,13 @@ CONTRACT_OF: Final = {
     "verdicts": "verdict_rows",
     "rejected": "rejected_rows",
 }
+CONTRACT_OF_SETTLED: Final = {**CONTRACT_OF, "alerts": "episode_changes"}
+"""Contracts of a task that settles: it pages nobody, and its stream `alerts` tells what became of episodes."""
 
 
 def rows_of(stream: str, message: bytes, task: Task) -> list[dict[str, object]]:
     """The rows of a message with `sequence` and the site's name; none if it is of another stream or task."""
-    contract = CONTRACT_OF[stream]
+    contract = (CONTRACT_OF_SETTLED if task[0].startswith(SETTLED) else CONTRACT_OF)[stream]
     if codec.contract_of(message) != contract:
         return []
     value = codec.read(contract, message)

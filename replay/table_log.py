@@ -11,13 +11,14 @@ from schemas.errors import HistoryIncomplete
 from schemas.model.document import Document
 from schemas.record_batches import Slab
 from schemas.settings import ClickHouseSettings
-from schemas.topics import input_of
+from schemas.topics import SETTLED, input_of
 from sinks.clickhouse.client import reader, translating
 
 _MS: Final = "toUnixTimestamp64Milli"
 _HEAD: Final = f"sequence, site, offset, {_MS}(known_at) AS known_at"
 _SPAN: Final = f"{_MS}(from_ts) AS from_ms, {_MS}(to_ts) AS to_ms"
 _CHANGE: Final = f"{_MS}(valid_at) AS valid_at, {_MS}(started_at) AS started_at"
+_ENDED: Final = f"{_MS}(started_at) AS started_at, {_MS}(fired_at) AS fired_at, {_MS}(valid_at) AS valid_at"
 _TABLES: Final = {
     "ledger": ("ledger", f"{_HEAD}, point, {_SPAN}, quantity, toString(how) AS how, toString(cause) AS cause"),
     "gauges": ("gauges", f"{_HEAD}, point, {_SPAN}, count, sum, minimum, maximum, integral"),
@@ -29,6 +30,14 @@ _TABLES: Final = {
     "verdicts": ("verdicts", f"{_HEAD}, point, {_MS}(ts) AS time_ms, value, toString(code) AS code"),
     "rejected": ("rejected", f"{_HEAD}, reason, detail, readings"),
 }
+_SETTLED_TABLES: Final = {
+    **_TABLES,
+    "alerts": (
+        "episode_changes",
+        f"{_HEAD}, rule, subject, episode, toString(change) AS change, toString(state) AS state, severity, {_ENDED}",
+    ),
+}
+"""Tables of a task that settles."""
 
 
 def _key(text: str) -> str:
@@ -50,6 +59,13 @@ _CANONICAL: Final = {
     "episodes": (*_SUBJECT, "episode", "point", *_FROM_TO, "quantity", "final"),
     "verdicts": (*_PLACE, "point", f"{_MS}(ts)", "value", "code"),
     "rejected": (*_PLACE, _key("reason"), "readings", *_DIGEST),
+}
+_SETTLED_CANONICAL: Final = {
+    **_CANONICAL,
+    "alerts": (
+        *(*_SUBJECT, "episode", "change", "state", _key("severity")),
+        *(f"{_MS}({name})" for name in ("started_at", "fired_at", "valid_at")),
+    ),
 }
 """The columns of canonical rows (`schemas.canonical`), as the server computes them."""
 _CHAIN_ROWS: Final = 500_000
@@ -131,16 +147,19 @@ class TableHistory:
 
     def _chain(self, chains: Chains, task: Task, stream: str, first: int, end: int) -> None:
         """Adds the rows from number `first` to `end` of a stream."""
-        columns = ", ".join(f"toInt64({column})" for column in ("sequence", *_CANONICAL[stream]))
+        settles = task[0].startswith(SETTLED)
+        canonical = (_SETTLED_CANONICAL if settles else _CANONICAL)[stream]
+        table = (_SETTLED_TABLES if settles else _TABLES)[stream][0]
+        columns = ", ".join(f"toInt64({column})" for column in ("sequence", *canonical))
         with translating(self._settings):
             raw = self._client.raw_query(
-                f"SELECT {columns} FROM {_TABLES[stream][0]} WHERE topic = {{topic:String}}"
+                f"SELECT {columns} FROM {table} WHERE topic = {{topic:String}}"
                 " AND partition = {partition:UInt32} AND sequence >= {first:UInt64} AND sequence < {end:UInt64}"
                 " ORDER BY sequence",
                 parameters={"topic": task[0], "partition": task[1], "first": first, "end": end},
                 fmt="RowBinary",
             )
-        rows = np.frombuffer(raw, "<i8").reshape(-1, 1 + len(_CANONICAL[stream]))
+        rows = np.frombuffer(raw, "<i8").reshape(-1, 1 + len(canonical))
         if np.array_equal(rows[:, 0], np.arange(first, first + len(rows))):
             chains.add(task, stream, first, rows[:, 1:])
         else:
@@ -148,7 +167,7 @@ class TableHistory:
 
     def published(self, task: Task, stream: str) -> Iterator[dict[str, object]]:
         """From the table of the stream."""
-        table, columns = _TABLES[stream]
+        table, columns = (_SETTLED_TABLES if task[0].startswith(SETTLED) else _TABLES)[stream]
         with translating(self._settings):
             result = self._client.query(
                 f"SELECT {columns} FROM {table}"

@@ -42,6 +42,7 @@ CONTRACTS: Final = (
     "gauge_rows",
     "alert_rows",
     "episode_rows",
+    "episode_changes",
     "verdict_rows",
     "rejected_rows",
     "task_position",

@@ -61,21 +61,21 @@ def settle(
 
 def show(found: "list[Settled]", dry_run: bool, console: Console) -> None:
     """The result for people."""
-    done = [one for one in found if one.sequence or one.ledger_rows or one.gauge_rows]
+    done = [one for one in found if one.sequence or one.ledger_rows or one.gauge_rows or one.episodes]
     if not done:
         console.print(text("nothing to settle"))
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column(text("site"))
     table.add_column(text("span"))
-    for name in ("waiting points", "rows", "change", "now measured"):
+    for name in ("waiting points", "rows", "episodes", "change", "now measured"):
         table.add_column(text(name), justify="right")
     for one in done:
         span = f"{_day(one.from_ms)} – {_day(one.to_ms)}"
         lines = [_amounts(medium, total, measured) for medium, (total, measured) in sorted(one.changes.items())]
         changes, shares = ("\n".join(column) for column in zip(*lines, strict=True)) if lines else ("–", "–")
         rows = f"{one.ledger_rows + one.gauge_rows:,}"
-        table.add_row(escape(one.site), span, f"{one.points:,}", rows, changes, shares)
+        table.add_row(escape(one.site), span, f"{one.points:,}", rows, f"{one.episodes:,}", changes, shares)
     console.print(table)
     if dry_run:
         console.print(text("nothing was written"))

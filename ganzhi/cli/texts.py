@@ -243,6 +243,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "waiting points": ("待结算测点", "points"),
     "change": ("变化", "change"),
     "now measured": ("新增实测", "now measured"),
+    "episodes": ("改动事件", "episodes"),
     "nothing to settle": ("没有待结算的内容", "nothing waits for settlement"),
     "nothing was written": ("仅预览，未写入", "a dry run: nothing was written"),
     "first alert": ("首个告警", "first alert"),

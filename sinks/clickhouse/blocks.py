@@ -86,7 +86,7 @@ _READERS: Final[Mapping[str, _Reader]] = {
     topics.ALERTS: _ours("alert_rows", "episode_rows"),
     topics.VERDICTS: _ours("verdict_rows"),
     topics.REJECTED: _ours("rejected_rows"),
-    topics.SETTLEMENTS: _ours("ledger_rows", "gauge_rows", "episode_rows"),
+    topics.SETTLEMENTS: _ours("ledger_rows", "gauge_rows", "episode_changes", "episode_rows"),
     topics.ALERT_ACTIONS: _ours("alert_action"),
     topics.NOTIFICATIONS: _notifications,
     topics.CONFIG: documents,

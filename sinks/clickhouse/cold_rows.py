@@ -119,6 +119,22 @@ PLANS: Final = {
         """ + _TASK),
         ("site", "rule", "subject", "episode", "sequence"), _OF_TASK, ("to_ts", "to_ms"), listed=True,
     ),
+    "episode_changes": Plan(
+        "episode_changes",
+        _columns("""
+            site name
+            rule name
+            subject text
+            episode UInt64
+            change EpisodeChangeKind
+            state EpisodeState
+            severity name
+            started_at time
+            fired_at time
+            valid_at time
+        """ + _TASK),
+        ("site", "rule", "subject", "episode", "sequence"), _OF_TASK, ("valid_at", "valid_at"), listed=True,
+    ),
     "rejected_rows": Plan(
         "rejected",
         _columns("""

@@ -30,7 +30,7 @@ KEY = SigningKey.of(bytes(range(32)))
 
 _STREAM = {
     "ledger_rows": "ledger", "gauge_rows": "gauges", "alert_rows": "alerts", "episode_rows": "episodes",
-    "verdict_rows": "verdicts", "rejected_rows": "rejected",
+    "verdict_rows": "verdicts", "rejected_rows": "rejected", "episode_changes": "alerts",
 }  # fmt: skip
 _POINT: dict[str, Json] = {
     "gateway": "g1", "space": None, "equip": None, "station": None, "vehicle": None, "bin": None, "waste_class": None,

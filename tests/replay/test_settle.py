@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from replay.verify import verify
 from schemas.control import SigningKey, settle_record
 from schemas.errors import Fenced, KafkaUnavailable, LogError, SignatureError
 from schemas.settings import Settings, WorkerSettings
-from schemas.topics import LEDGER, METER_READINGS, SETTLED
+from schemas.topics import ALERTS, LEDGER, METER_READINGS, SETTLED, SETTLEMENTS
 from sinks.clickhouse.client import reader
 from sinks.clickhouse.progress import lag
 from streams.published import append, read_documents
@@ -140,6 +141,47 @@ def test_a_second_one_fences_the_first(settings: Settings, feed: Feed) -> None:
     settle(settings.kafka, Wish(), KEY)
     squares_until(settings, feed.numbers["e-main"], 8)
     assert verify(KafkaHistory(settings.kafka)).identical
+
+
+def episodes(settings: Settings, source: str = "episodes") -> list[tuple[float, int, str]]:
+    """(seconds that it lasted, what it wasted, cause) as stored."""
+    client = reader(settings.clickhouse)
+    rows = client.query(f"SELECT ended_at - started_at, quantity, cause FROM {source} WHERE site = 'east'").result_rows
+    alerts = client.query("SELECT state, since - started_at FROM alerts WHERE site = 'east'").result_rows
+    client.close()
+    assert [(state, float(seconds)) for state, seconds in alerts] == [("resolved", 40.0)]
+    return [(float(seconds), int(quantity), str(cause)) for seconds, quantity, cause in rows]
+
+
+def test_an_episode_becomes_shorter(settings: Settings, feed: Feed) -> None:
+    """A light was off after ten seconds, not after forty: the episode is mended, the alert stays what people saw."""
+    began = int(time.time() * 1000) - 60_000
+    for at, light in ((0, 400_000), (40, 0)):
+        value = feed._batch("gw-e2", [("e-people", 0), ("e-light", light)], began + 1000 * at)
+        append(settings.kafka, METER_READINGS, feed.partition, "east", value)
+    end = append(
+        settings.kafka, METER_READINGS, feed.partition, "east",
+        feed._batch("gw-e2", [("e-light", 0)], began + 10_000),
+    )  # fmt: skip
+    wait_until(lambda: Watch(settings.kafka, feed.partition).position > end, "the worker has read it")
+    stored(settings, ALERTS)
+    assert episodes(settings) == [(40.0, 4, "alert")]
+    told = list(KafkaHistory(settings.kafka).published((METER_READINGS, feed.partition), "alerts"))
+    shown = settle(settings.kafka, Wish(site="east", dry_run=True), None)
+    assert shown[0].episodes == 2
+    settle(settings.kafka, Wish(site="east"), KEY)
+    wait_until(lambda: episodes(settings) == [(10.0, 1, "settlement")], "the mended episode")
+    client = reader(settings.clickhouse)
+    ((known_at,),) = client.query("SELECT min(known_at) - toIntervalMillisecond(1) FROM episode_changes").result_rows
+    client.close()
+    assert episodes(settings, f"episodes_as_of(as_of = '{known_at:%Y-%m-%d %H:%M:%S.%f}')") == [(40.0, 4, "alert")]
+    whole = settle(settings.kafka, Wish(start="2020-01-01", end="2030-01-01"), KEY)
+    assert {(one.ledger_rows, one.episodes) for one in whole} == {(0, 0)}
+    assert list(KafkaHistory(settings.kafka).published((METER_READINGS, feed.partition), "alerts")) == told
+    task, table = (SETTLED + METER_READINGS, feed.partition), TableHistory(settings.clickhouse)
+    wait_until(lambda: task in table.positions(), "the archive holds the position of the settlement")
+    stored(settings, SETTLEMENTS)
+    assert all(verify(history).identical for history in (KafkaHistory(settings.kafka), table))
 
 
 def test_the_command(settings: Settings, feed: Feed) -> None:
