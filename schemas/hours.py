@@ -44,6 +44,14 @@ class Hours:
         """
         return cls(tuple(_span(part.strip().lower()) for part in text.split(";") if part.strip()))
 
+    def __str__(self) -> str:
+        """As `parse` reads them, days and spans in one way of writing."""
+        return "; ".join(
+            f"{'|'.join(day for day in (ANY, *DAYS, *sorted(KINDS)) if day in span.days)} {_clock(span.from_min)}-"
+            f"{_clock(span.to_min)}"
+            for span in self.spans
+        )
+
     def hold(self, at_ms: int, zone: zoneinfo.ZoneInfo, calendar: Mapping[str, str]) -> bool:
         """Whether they hold at a time.
 
@@ -62,6 +70,11 @@ class Hours:
             or (_is(before, span.days, calendar) and minute + DAY_MIN < span.to_min)
             for span in self.spans
         )
+
+
+def _clock(minute: int) -> str:
+    minute -= DAY_MIN if minute > DAY_MIN else 0
+    return f"{minute // 60:02d}:{minute % 60:02d}"
 
 
 def _is(day: dt.date, days: frozenset[str], calendar: Mapping[str, str]) -> bool:

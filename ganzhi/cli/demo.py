@@ -91,7 +91,8 @@ def _run(options: "Options", stop: threading.Event, console: Console, lasts_s: f
 
     def say(words: str) -> None:
         known = text(words) if texts.has(words) else words
-        console.print(f"{time.monotonic() - STARTED_S:6.1f} s  {known}", highlight=False, markup=False)
+        # Never folded: the link and the one-time password are to be copied whole.
+        console.print(f"{time.monotonic() - STARTED_S:6.1f} s  {known}", highlight=False, markup=False, soft_wrap=True)
 
     run = Demo(options, stop, say)
     try:

@@ -27,6 +27,14 @@ _NAMES: Final = {
     "heat_pump_power": ("热泵功率", "heat pump power"), "charger_power": ("充电功率", "charging power"),
     "outdoor_temperature": ("室外温度", "outdoor temperature"), "outdoor_lux": ("室外照度", "outdoor illuminance"),
 }  # fmt: skip
+_SUFFIXES: Final = {
+    "import": ("（受入）", ", import"),
+    "export": ("（送出）", ", export"),
+    "A1": ("（照明插座）", ", lights and sockets"),
+    "A2": ("（走廊应急）", ", corridors"),
+    "B2": ("（空调末端）", ", air conditioning"),
+}
+"""Last words of ids of registers that share a place and a role: two alerts about them must not read the same."""
 
 
 def sites() -> Iterable[Row]:
@@ -157,8 +165,8 @@ def point_rows() -> Iterable[Row]:
                 "flow_use": register.use,
             }
             suffix = register.id.rsplit(".", 1)[-1]
-            if suffix in ("import", "export"):
-                zh, en = f"{zh}{suffix}", f"{en}, {suffix}"
+            more_zh, more_en = _SUFFIXES.get(suffix, ("", ""))
+            zh, en = f"{zh}{more_zh}", f"{en}{more_en}"
         equip = f"{point.space}-light" if point.role == "light_power" and point.space.endswith("EM") else point.equip
         yield {
             "id": point.id, "site": point.site, "gateway": point.gateway, "equip": equip, "space": point.space,

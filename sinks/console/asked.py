@@ -124,7 +124,7 @@ class Asked:
             f=formatting,
             here=self.request.url.path + (f"?{self.request.url.query}" if self.request.url.query else ""),
             stale=self.parts.live.fault,
-            behind=self.parts.behind.shown if self.request.url.path in ON_HISTORY else 0,
+            behind=self.parts.behind.shown if self.request.url.path in ON_HISTORY else None,
             **values,
         )
 

@@ -159,9 +159,11 @@ class _Plot:
 
     def scale(self, unit: str) -> Markup:
         """What the lines of the grid stand for; after everything else, so that nothing hides it."""
+        ticks = _ticks(self.low, self.high)
+        # Counts of people, and on and off, are whole where all ticks are.
+        said = "{:,.0f}".format if not unit and all(value == int(value) for value in ticks) else number
         return Markup("").join(
-            _text(f"{number(value)} {unit}".strip(), "scale", "4", f"{self.y(value) - 3:.1f}")
-            for value in _ticks(self.low, self.high)
+            _text(f"{said(value)} {unit}".strip(), "scale", "4", f"{self.y(value) - 3:.1f}") for value in ticks
         )
 
     def times(self) -> Markup:

@@ -1,7 +1,8 @@
 """Why an alert was raised: the points that its rule read, and the thresholds that it held them against."""
 
 import dataclasses
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 
 from schemas.errors import GanzhiError
 from schemas.rules.instances import Parsed
@@ -34,7 +35,7 @@ class Seen:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Evidence:
-    """Attributes: expression as it is written, `for_ms` how long it had to hold, roles with their points."""
+    """Attributes: expression, its parameters filled in; `for_ms`, how long it had to hold; roles with their points."""
 
     expression: str
     for_ms: int
@@ -63,7 +64,13 @@ def evidence(site: Site, rule: str, subject: str) -> Evidence | None:
             roles.append(Seen(name, tuple(point.number for point in points), limits))
     except (GanzhiError, KeyError, ValueError):
         return None
-    return Evidence(parsed.rule.expr, settings.for_ms, tuple(roles))
+    return Evidence(_written(parsed.rule.expr, settings.params), settings.for_ms, tuple(roles))
+
+
+def _written(expression: str, params: Iterable[tuple[str, str]]) -> str:
+    """An expression with the values that hold for its subject in the places of its parameters."""
+    values = dict(params)
+    return re.sub(r"\$(\w+)", lambda found: values.get(found[1], found[0]), expression)
 
 
 def _subject(view: SiteView, parsed: Parsed, subject: str) -> Subject | None:

@@ -114,7 +114,12 @@ def reading(language: Language, point: Point, value: int | None) -> str:
         return text(language, "unknown")
     if point.kind == "state" and point.role != "occupancy":
         return text(language, "on" if value else "off")
-    return f"{number(scaled(point, value))} {unit_of(point)}".strip()
+    return level(point, scaled(point, value))
+
+
+def level(point: Point, value: float) -> str:
+    """A value in the unit that `unit_of` says: 85.0 W, 3; states are whole."""
+    return f"{value:,.0f}" if point.kind == "state" else f"{number(value)} {unit_of(point)}".strip()
 
 
 def local(at_ms: int | None, zone: zoneinfo.ZoneInfo, form: str = "%m-%d %H:%M") -> str:

@@ -82,7 +82,9 @@ def test_hours_hold(text: str, local: str, holds: bool) -> None:
     """Days by name and by the working calendar; nights belong to the day on which they begin."""
     at_ms = round(dt.datetime.fromisoformat(local).replace(tzinfo=CHINA).timestamp() * 1000)
 
-    assert Hours.parse(text).hold(at_ms, CHINA, CALENDAR) is holds
+    hours = Hours.parse(text)
+    assert hours.hold(at_ms, CHINA, CALENDAR) is holds
+    assert Hours.parse(str(hours)) == hours
 
 
 @pytest.mark.parametrize(

@@ -79,32 +79,13 @@ def show(asked: Asked) -> Response:
         ended=formatting.local(alert.valid_at, site.zone) if site and alert.state != "firing" else "",
         history=alert.history[::-1],
         silence=asked.parts.live.silence_of(alert),
-        counted=[rows.row(asked, one, now_ms) for one in _counted_by(alert, seen, end_ms)],
+        counted=[rows.row(asked, one, now_ms) for one in rows.counted_by(alert, rows.by_place(seen), end_ms)],
         past=[rows.row(asked, one, now_ms) for one in past[:PAST_MAX]],
         reasons=REASONS,
         users=users if asked.user.may(Permission.DIRECT) else [],
         now_ms=now_ms,
         orders=[(order, order.status(alert, time.time_ns() // 1_000_000)) for order in alert.work_orders.values()],
     )
-
-
-def _counted_by(alert: Alert, seen: list[Alert], end_ms: int) -> list[Alert]:
-    """Alerts of the same place and time that count what an alert without a quantity of its own is about.
-
-    Rules that step up another one (TapRunningLong over TapRunning) waste nothing themselves, so that sums are right.
-    """
-    if alert.wasted:
-        return []
-    return [
-        one
-        for one in seen
-        if one.key[0] == alert.key[0]
-        and one.key[2] == alert.key[2]
-        and one.key[1] != alert.key[1]
-        and one.wasted
-        and one.started_at <= end_ms
-        and (one.state == "firing" or one.valid_at >= alert.started_at)
-    ]
 
 
 def named(asked: Asked) -> Response:

@@ -109,9 +109,10 @@ def _list(asked: Asked, seen: list[Alert]) -> dict[str, Any]:
     first = (wanted.page - 1) * PAGE_ROWS
     page = fitting[first : first + PAGE_ROWS]
     clocks = rows.clocks(asked, page)
+    counting = rows.by_place(seen)
     costs = [one.cost for one in known if one.cost is not None]
     return {
-        "rows": [rows.row(asked, one, clocks[one.key[0]]) for one in page],
+        "rows": [rows.row(asked, one, clocks[one.key[0]], _counted(one, counting, clocks)) for one in page],
         "counts": [(severity, _count(known, severity)) for severity in SEVERITIES[::-1]],
         "states": Counter(one.status for one in known),
         "open_count": len(known),
@@ -122,6 +123,11 @@ def _list(asked: Asked, seen: list[Alert]) -> dict[str, Any]:
         "wanted": wanted,
         "list_at": "/now/list" + wanted.address(wanted.page)[1:],
     }
+
+
+def _counted(alert: Alert, counting: Mapping[tuple[str, str], list[Alert]], clocks: Mapping[str, int]) -> list[Alert]:
+    end_ms = clocks[alert.key[0]] if alert.state == "firing" else alert.valid_at
+    return rows.counted_by(alert, counting, end_ms)
 
 
 def _count(alerts: list[Alert], severity: str) -> int:

@@ -45,6 +45,8 @@ def show(asked: Asked) -> Response:
         site=site,
         point=point,
         room=site.spaces.get(point.space),
+        path=site.path(point.space),
+        building=site.buildings.get(site.building_of(point.id)),
         equip=site.equips.get(point.equip),
         role=series.role_name(asked.language, point.role),
         span="" if given else name,

@@ -16,7 +16,10 @@ SMALLEST: Final = -1
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Row:
-    """What a page shows of an alert; texts are ready to be read."""
+    """What a page shows of an alert; texts are ready to be read.
+
+    `counted`: (key, what it says) of the alerts that count what this one is about, where it has no quantity of its own.
+    """
 
     key: str
     severity: str
@@ -33,6 +36,7 @@ class Row:
     cost: str
     assignee: str
     quiet: bool
+    counted: tuple[tuple[str, str], ...] = ()
 
 
 def name_of(key: Key) -> str:
@@ -64,6 +68,36 @@ def wasted(alert: Alert) -> str:
     return ", ".join(formatting.quantity(amount, unit) for (_, unit), amount in sorted(alert.wasted.items()) if amount)
 
 
+def by_place(alerts: Iterable[Alert]) -> dict[tuple[str, str], list[Alert]]:
+    """Alerts that count a quantity, by site and subject: what `counted_by` looks in."""
+    found: dict[tuple[str, str], list[Alert]] = {}
+    for one in alerts:
+        if one.wasted:
+            found.setdefault((one.key[0], one.key[2]), []).append(one)
+    return found
+
+
+def counted_by(alert: Alert, counting: Mapping[tuple[str, str], list[Alert]], end_ms: int) -> list[Alert]:
+    """Alerts of the same place and time that count what an alert without a quantity of its own is about.
+
+    Rules that step up another one (TapRunningLong over TapRunning) waste nothing themselves, so that sums are right.
+
+    Args:
+        alert: that one.
+        counting: as `by_place` makes it.
+        end_ms: when it ended, or the time.
+    """
+    if alert.wasted:
+        return []
+    return [
+        one
+        for one in counting.get((alert.key[0], alert.key[2]), ())
+        if one.key[1] != alert.key[1]
+        and one.started_at <= end_ms
+        and (one.state == "firing" or one.valid_at >= alert.started_at)
+    ]
+
+
 def clock_ms(asked: Asked, site: str) -> int:
     """The time of a site: the clock's, or in a simulation the newest that is known of it, also without ClickHouse."""
     known = asked.parts.live.places.sites.get(site)
@@ -82,8 +116,8 @@ def clocks(asked: Asked, alerts: Iterable[Alert]) -> dict[str, int]:
     return {site: clock_ms(asked, site) for site in {one.key[0] for one in alerts}}
 
 
-def row(asked: Asked, alert: Alert, now_ms: int) -> Row:
-    """An alert for a page."""
+def row(asked: Asked, alert: Alert, now_ms: int, counted: Iterable[Alert] = ()) -> Row:
+    """An alert for a page; `counted` are the alerts that count what it is about."""
     site, rule, subject, _ = alert.key
     desk, language = asked.parts.live.desk, asked.language
     known = asked.parts.live.places.sites.get(site)
@@ -111,4 +145,5 @@ def row(asked: Asked, alert: Alert, now_ms: int) -> Row:
         formatting.money(alert.cost),
         alert.assignee,
         asked.parts.live.silence_of(alert) is not None,
+        tuple((name_of(one.key), desk.names.rule(site, one.key[1], language)) for one in counted),
     )

@@ -84,6 +84,7 @@ def show(asked: Asked) -> Response:
         rejected=rejected,
         sites=list(parts.live.places.sites.values()),
         silences=parts.live.silences(asked.user),
+        zone=next((one.zone for one in parts.live.places.sites.values()), None),
     )
 
 

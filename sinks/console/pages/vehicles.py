@@ -66,7 +66,19 @@ def show(asked: Asked) -> Response:
                 )
             )
     found.sort(key=lambda one: (not one.alert, -rank(one.severity), one.id))
-    return asked.page("vehicles.html", active="vehicles", vehicles=found, missing=missing)
+    numbers = list(figures.values())
+    sums = [
+        (str(sum(1 for one in numbers if one[0] == "on trip")), asked.say("on the road")),
+        (formatting.quantity(_sum(numbers, 2), "m"), asked.say("today")),
+        (formatting.quantity(_sum(numbers, 3), "m"), asked.say("this month")),
+        (formatting.litres(_sum(numbers, 4)), asked.say("fuel")),
+        (formatting.quantity(_sum(numbers, 5), "Wh"), asked.say("charged")),
+    ]
+    return asked.page("vehicles.html", active="vehicles", vehicles=found, sums=sums, missing=missing)
+
+
+def _sum(numbers: list[tuple[object, ...]], column: int) -> int | None:
+    return sum(_whole(one[column]) or 0 for one in numbers) or None
 
 
 def _whole(value: object) -> int | None:

@@ -17,7 +17,7 @@ CHROMIUM = next(
 WAIT_MS = 20_000
 PHONE = {"width": 390, "height": 844}
 PAGES = ("/", "/?show=ended", "/buildings", "/floor?site=east&building=E1&floor=E1-1", "/space?site=east&id=E1-101", "/usage",
-         "/point?site=east&id=e-light", "/waste", "/vehicles", "/system", "/audit", "/users", "/account", "/api")  # fmt: skip
+         "/point?site=east&id=e-light", "/waste", "/vehicles", "/silences", "/system", "/audit", "/users", "/account", "/api")  # fmt: skip
 
 
 @pytest.fixture(scope="module")

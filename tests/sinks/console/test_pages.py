@@ -20,17 +20,17 @@ from schemas.kafka import client_config
 from schemas.topics import REJECTED, topic_name
 from sinks.console import texts
 from sinks.console.access import Role
-from sinks.console.behind import SHOWN_FROM, Behind
+from sinks.console.behind import SHOWN_FROM_MS, Behind, Lag
 from sinks.console.formatting import cell, clean
 from sinks.console.history import Fresh, History
 from sinks.desk.actions import PHOTO_BYTES_MAX
 from sinks.desk.projection import Silence
-from tests.sinks.console.world import HOSTILE, World, key_of, until
+from tests.sinks.console.world import HOSTILE, PASSWORD, World, key_of, until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.clickhouse]
 
 PAGES = ("/", "/buildings", "/floor?site=east&building=E1&floor=E1-1", "/space?site=east&id=E1-101", "/usage", "/waste",
-         "/vehicles", "/system", "/audit", "/users", "/account", "/api", "/point?site=east&id=e-light",
+         "/vehicles", "/system", "/silences", "/audit", "/users", "/account", "/api", "/point?site=east&id=e-light",
          "/point?site=east&id=e-people", "/point?site=east&id=e-main", "/space?site=east&id=E1-1")  # fmt: skip
 
 
@@ -224,35 +224,40 @@ def test_alerts_live_without_clickhouse(world: World, admin: TestClient, monkeyp
     assert admin.get("/api/v1/readings?site=east&point=e-light&from_ms=0&to_ms=99").status_code == 503
 
 
-def test_pages_of_history_say_how_far_it_is_behind(world: World, admin: TestClient) -> None:
-    """No sink runs: what came since is counted and told where numbers rest on it, in both languages, and not on Now."""
+def test_how_far_history_is_behind(world: World) -> None:
+    """No sink runs: the time is that of the oldest message that waits, however many come after it."""
     behind = Behind(world.settings)
     behind.look()
-    known = behind.messages
-    assert known is not None
+    before = behind.lag
     producer = Producer(client_config(world.settings.kafka))
-    for _ in range(SHOWN_FROM):
-        producer.produce(topic_name(world.settings.kafka, REJECTED), b"{}")
-    producer.flush(30)
+    producer.produce(topic_name(world.settings.kafka, REJECTED), b"{}")
+    producer.flush(10)
+    behind.look()
+    assert before is not None
+    assert behind.lag is not None
+    assert behind.lag.messages > before.messages > 0
+    assert behind.lag.age_ms > before.age_ms > 0
 
-    world.parts.behind.look()
 
-    told = world.parts.behind.messages
-    assert told is not None
-    assert told >= known + SHOWN_FROM
-    for language, word in (("zh", "落后"), ("en", "messages behind")):
+def test_pages_of_history_say_how_far_it_is_behind(
+    world: World, admin: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where numbers rest on it, in both languages, and not on Now."""
+    monkeypatch.setattr(Behind, "shown", Lag(1234, 3 * SHOWN_FROM_MS))
+    for language, word in (("zh", "落后 3 分钟（1,234 条消息）"), ("en", "3 min behind (1,234 messages)")):
         world.post(admin, "/language", language=language, back="/")
         for page in ("/usage", "/waste", "/floor?site=east&building=E1&floor=E1-1", "/space?site=east&id=E1-101"):
             assert word in admin.get(page).text.split("data-behind", 1)[1][:200]
         assert "data-behind" not in admin.get("/").text
 
 
-@pytest.mark.parametrize(("messages", "shown"), [(None, 0), (0, 0), (SHOWN_FROM - 1, 0), (SHOWN_FROM, SHOWN_FROM)])
-def test_a_sink_that_keeps_up_is_not_told(world: World, messages: int | None, shown: int) -> None:
-    """Nothing is said of a block on its way, nor where nobody knows."""
+@pytest.mark.parametrize(("messages", "age_ms"), [(0, 0), (9_999_999, SHOWN_FROM_MS - 1), (1, SHOWN_FROM_MS)])
+def test_a_sink_that_keeps_up_is_not_told(world: World, messages: int, age_ms: int) -> None:
+    """Nothing is said of a block on its way, nor where nobody knows; of one message that waits for a minute it is."""
     behind = Behind(world.settings)
-    behind.messages = messages
-    assert behind.shown == shown
+    assert behind.shown is None
+    behind.lag = Lag(messages, age_ms)
+    assert (behind.shown is not None) == (age_ms == SHOWN_FROM_MS)
 
 
 def test_an_alert_that_counts_nothing_says_which_one_does(world: World, admin: TestClient) -> None:
@@ -275,6 +280,11 @@ def test_an_alert_that_counts_nothing_says_which_one_does(world: World, admin: T
     assert f'href="/alert?{key_of(counts)}"' in unescape(told)
     assert key_of(elsewhere) not in unescape(told)
     assert "counted by another" not in admin.get(f"/alert?{key_of(counts)}").text
+    listed = unescape(admin.get("/?rule=TapRunningLong").text)
+    row = next(one for one in listed.split("<tr") if f"/alert?{key_of(steps_up)}" in one)
+    assert f'href="/alert?{key_of(counts)}"' in row
+    assert "Counted by:" in row
+    assert key_of(elsewhere) not in row
 
 
 def own_silence(silences: Mapping[str, Silence]) -> Silence | None:
@@ -421,3 +431,41 @@ def test_answers_are_kept_for_a_moment_only() -> None:
     time.sleep(0.06)
     fresh.get("key", lambda: asked.append(1))
     assert len(asked) == 2
+
+
+def test_mute_hours_are_made_by_a_form(world: World) -> None:
+    """For a building that one may speak for, on days and hours, below a severity; told to nobody, and ended again."""
+    given = world.parts.store.add_user("zhou", Role.OPERATOR, ["E1"])
+    assert given
+    world.parts.store.set_password("zhou", PASSWORD)
+    operator = world.enter("zhou")
+    form = {"rule": "", "most": "warning", "day": ["mon", "holiday"], "from": "22:00", "to": "06:00", "ends": "7"}
+    page = operator.get("/silences").text
+    assert 'value="east/E1"' in page
+    assert 'value="east/"' not in page  # the whole site is for who sees all of it
+    for place in ("east/", "west/W1", "east/E1, rule=x", "*"):
+        assert world.post(operator, "/mutes", place=place, **form).status_code == 403
+    for wrong in ({"day": []}, {"from": "soon"}, {"most": "all"}, {"ends": "9999"}, {"rule": "No*"}):
+        answer = world.post(operator, "/mutes", place="east/E1", comment="<b>kept</b>", **(form | wrong))
+        assert answer.status_code == 400
+        assert "&lt;b&gt;kept&lt;/b&gt;" in answer.text
+    assert world.post(world.enter(Role.LIAISON), "/mutes", place="east/E1", **form).status_code == 403
+
+    assert world.post(operator, "/mutes", place="east/E1", comment="night shift", **form).status_code == 303
+
+    def made() -> Silence | None:
+        known = list(world.parts.live.desk.silences.values())
+        return next((one for one in known if one.by == "zhou" and not one.ended_at), None)
+
+    until(made)
+    mute = made()
+    assert mute is not None
+    assert (mute.kind, mute.site, str(mute.hours)) == ("mute", "east", "mon|holiday 22:00-06:00")
+    assert str(mute.matcher) == "site=east, building=E1, severity=info|warning"
+    assert mute.until_ms > time.time_ns() // 1_000_000 + 6 * 86_400_000
+    listed = operator.get("/silences").text
+    assert "night shift" in listed
+    assert "mon|holiday 22:00-06:00" in listed
+    assert world.post(operator, "/silences/end", silence=mute.id).status_code == 303
+    until(lambda: made() is None)
+    world.parts.store.remove_user("zhou")
