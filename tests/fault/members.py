@@ -20,6 +20,18 @@ JUMPING_CLOCK: Final = (
 """Run first in a process whose clock jumps by an hour, to and fro, each time that it is read."""
 
 
+def release_of(engine: int) -> str:
+    """What a worker runs that is of a later release, whose engine computes and keeps what this one's does."""
+    return (
+        "from processors import state\n"
+        f"first, state.ENGINE = state.ENGINE, {engine}\n"
+        "from processors import migrations, snapshot\n"
+        "for older in range(first, state.ENGINE):\n"
+        "    migrations.LAYOUTS[older] = snapshot._ARRAYS\n"
+        "    migrations.STEPS[older] = lambda arrays, senses: arrays\n"
+    )
+
+
 class Member:
     """A process of the pipeline.
 

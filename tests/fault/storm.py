@@ -20,6 +20,7 @@ from typing import Any, Final
 from confluent_kafka import KafkaException, TopicPartition
 
 from ganzhi.embedded.stack import Stack
+from processors.state import ENGINE
 from replay.kafka_log import KafkaHistory
 from schemas import codec
 from schemas.errors import KafkaUnavailable
@@ -33,9 +34,10 @@ from sinks.clickhouse.migrate import migrate
 from sinks.clickhouse.progress import drained, lag
 from streams import kafka_admin
 from streams.snapshots import Head, read_record
+from streams.upgrade import request_upgrade
 from tests.fault.checker import Evidence, Findings, Tables, judge, judge_tables
-from tests.fault.load import Load, publish
-from tests.fault.members import JUMPING_CLOCK, SINK, WORKER, Member
+from tests.fault.load import KEY, Load, publish
+from tests.fault.members import JUMPING_CLOCK, SINK, WORKER, Member, release_of
 from tests.fault.watch import MOVE_S_MAX, Positions
 from tests.sinks.clickhouse.proxy import BadNetwork, Fate
 from tests.streams.log import messages_of, producer
@@ -47,7 +49,7 @@ SINK_POINTS: Final = (
 )  # fmt: skip
 SCHEDULE: Final = (
     "kill_worker", "zombie", "sink_killed", "spoilt_snapshots", "broker_killed", "poison_alone", "server_killed",
-    "churn", "sent_again", "answer_lost", "kill_storm", "clock_jumps", "server_away", "disk_full",
+    "churn", "sent_again", "answer_lost", "upgraded", "kill_storm", "clock_jumps", "server_away", "disk_full",
 )  # fmt: skip
 """Every kind of fault once."""
 SHORT: Final = ("zombie", "spoilt_snapshots", "sent_again", "server_away")
@@ -130,6 +132,7 @@ class Storm:
         self.findings = Findings()
         self._told = told or (lambda _text: None)
         self._workers: list[Member] = []
+        self._engine, self._release = ENGINE, ""
         self._logs: set[Path] = set()
         self._sink: Member | None = None
         self._made = 0
@@ -247,9 +250,9 @@ class Storm:
 
     # -- members ------------------------------------------------------------------------------------------------------
 
-    def _worker(self, code: str = WORKER) -> Member:
+    def _worker(self, before: str = "") -> Member:
         self._made += 1
-        member = Member(f"worker-{self._made}", code, self.settings, self.folder)
+        member = Member(f"worker-{self._made}", before + self._release + WORKER, self.settings, self.folder)
         self._logs.add(member.log)
         return member
 
@@ -360,11 +363,28 @@ class Storm:
         at_s = time.time()
         for number, old in enumerate(self._workers):
             old.kill()
-            self._workers[number] = self._worker(JUMPING_CLOCK + WORKER if number == 0 else WORKER)
+            self._workers[number] = self._worker(JUMPING_CLOCK if number == 0 else "")
         self._moves(fault, at_s)
         time.sleep(4)
         self._workers[0].kill()
         self._workers[0] = self._worker()  # of a right clock, and as many as before
+
+    def upgraded(self, fault: Fault) -> None:
+        """Another release takes over at a mark in the log: the older one hands over there, and ends."""
+        self._engine += 1
+        request_upgrade(self.settings.kafka, KEY, self._engine)
+        at_s = time.time()
+        deadline_s = time.monotonic() + WAIT_S
+        while any(member.alive for member in self._workers):
+            if time.monotonic() > deadline_s:
+                tails = "\n".join(f"--- {m.name}\n{m.tail()}" for m in self._workers)
+                self.findings.wrong(f"the older release does not end\n{tails}")
+                break
+            time.sleep(0.1)
+        self._release = release_of(self._engine)
+        for member in self._workers:
+            member.kill()
+        self._moves(fault, at_s)
 
     def spoilt_snapshots(self, fault: Fault) -> None:
         """Snapshots torn, flipped and deleted, and both workers killed: they restore from what is right, or replay."""

@@ -33,7 +33,8 @@ def show(asked: Asked) -> Response:
         else:
             line = series.line(asked, site, point, span)
             chart = charts.lines(
-                span, [line], formatting.unit_of(point), label=point.name(asked.language), bands=[given.band] if given else [],
+                span, [line], formatting.unit_of(point), label=point.name(asked.language),
+                bands=[given.band] if given else [],
                 gap_ms=max(series.gap_ms(point), 3 * (span.to_ms - span.from_ms) // series.BUCKETS), height=280,
             )  # fmt: skip
     except AWAY:
