@@ -72,6 +72,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield stored
     if reachable and stored[1]:
         yield _guarded("sink", lambda: _sink(settings))
+    if stored[1]:
+        yield _guarded("usage", lambda: _usage(settings))
 
 
 def _guarded(name: str, check: Callable[[], tuple[bool, str]]) -> Finding:
@@ -136,14 +138,10 @@ def _model(settings: Settings) -> tuple[bool, str]:
 
 def _worker(settings: Settings) -> tuple[bool, str]:
     from replay.kafka_log import KafkaHistory
-    from streams.kafka_admin import watermarks
 
-    positions = KafkaHistory(settings.kafka).positions()
-    behind = 0
-    for topic in sorted({task[0] for task in positions}):
-        ends = watermarks(settings.kafka, topic, [partition for name, partition in positions if name == topic])
-        for partition, (_, high) in ends.items():
-            behind += max(high - positions[(topic, partition)].offset, 0)
+    log = KafkaHistory(settings.kafka)
+    positions = log.positions()
+    behind = sum(max(end - positions[task].offset, 0) for task, end in log.ends().items() if task in positions)
     if not positions:
         return False, "no task has a position; is a `ganzhi worker` running?"
     # Ticks are written every second, so a few messages are always on their way.
@@ -178,3 +176,10 @@ def _sink(settings: Settings) -> tuple[bool, str]:
 
     behind = sum(lag(settings).values())
     return behind < 100_000, f"{behind:,} messages not stored yet"
+
+
+def _usage(settings: Settings) -> tuple[bool, str]:
+    from sinks.clickhouse.usage import lacking
+
+    months = ", ".join(str(one.month) for one in lacking(settings.clickhouse))
+    return not months, f"{months} not as in the ledger; see `ganzhi replay usage`" if months else "as in the ledger"

@@ -16,6 +16,7 @@ from rich.table import Table
 from ganzhi.cli.occupancy import occupancy
 from ganzhi.cli.settle import settle
 from ganzhi.cli.texts import text
+from ganzhi.cli.usage import usage
 from ganzhi.cli.what_if import what_if
 from replay.log import History
 from replay.verify import Report, RowDifference, Verification
@@ -23,12 +24,15 @@ from schemas.errors import Difference
 from schemas.settings import Settings, load
 
 app = typer.Typer()
-group = typer.Typer(no_args_is_help=True, help="The same history again: verify, settle, what-if, who was in a room.")
+group = typer.Typer(
+    no_args_is_help=True, help="The same history again: verify, settle, what-if, who was in a room, usage."
+)
 app.add_typer(group, name="replay")
 
 group.command()(settle)
 group.command("what-if")(what_if)
 group.command("occupancy")(occupancy)
+group.command("usage")(usage)
 
 Source = Literal["kafka", "event_log"]
 

@@ -112,8 +112,13 @@ def test_tasks_stand_at_the_ends_of_their_partitions(history: Made) -> None:
     assert ends[history.task] - 2 <= position <= ends[history.task]  # behind the last message there may be markers
     with history.environment():
         told = RUN.invoke(build("rules"), ["rules", "backtest", "--json"])
-    assert told.exit_code == 0, told.output
-    assert json.loads(told.stdout)["episodes"]
+        assert told.exit_code == 0, told.output
+        assert json.loads(told.stdout)["episodes"]
+        checked = RUN.invoke(build("doctor"), ["doctor", "--json"])
+        usage = RUN.invoke(app, ["replay", "usage", "--json"])
+    checks = {one["check"]: one for one in json.loads(checked.stdout)["checks"]}
+    assert all(checks[name]["ok"] for name in ("Kafka", "topics", "model", "worker", "ClickHouse", "usage")), checks
+    assert (usage.exit_code, json.loads(usage.stdout)) == (0, [])
 
 
 def test_a_byte_altered_in_event_log_is_found(history: Made) -> None:
