@@ -7,6 +7,7 @@ import typer
 
 from ganzhi.cli.up import stop_event
 from schemas.settings import load
+from schemas.vitals import Pulse
 
 app = typer.Typer()
 
@@ -19,6 +20,7 @@ def notify(
     ] = "",
 ) -> None:
     """Tell people about alerts as the model's routes say, until SIGTERM; one is enough, and only one may run."""
+    from ganzhi.vitals import serving
     from sinks.notify.process import run, try_channel
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
@@ -27,4 +29,6 @@ def notify(
         answer = try_channel(settings, test)
         print(f"{test}: {answer.outcome}  {answer.detail}".rstrip())
         raise typer.Exit(0 if answer.outcome == "sent" else 6)
-    run(settings, stop_event().is_set)
+    pulse = Pulse()
+    with serving(settings.health, "notifier", pulse):
+        run(settings, stop_event().is_set, pulse)

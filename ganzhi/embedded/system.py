@@ -161,7 +161,7 @@ class System:
             self._kept.append(_Kept("sink", ["sink"], folder, self._watched(env, "sink")))
             if self.settings.notify.channels:
                 link = {"GANZHI_NOTIFY__LINK": self.settings.notify.link or self.console}
-                self._kept.append(_Kept("notifier", ["notify"], folder, {**env, **link}))
+                self._kept.append(_Kept("notifier", ["notify"], folder, {**self._watched(env, "notifier"), **link}))
         except BaseException:
             self.stop()
             raise

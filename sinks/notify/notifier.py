@@ -22,6 +22,7 @@ from typing import Final, TypeAlias
 
 from schemas.codec import Json
 from schemas.settings import Settings
+from schemas.vitals import Vitals
 from sinks.clickhouse.faults import point
 from sinks.desk.actions import Key
 from sinks.desk.desk import Desk
@@ -33,6 +34,7 @@ from sinks.notify.journal import Journal
 from sinks.notify.outbox import Outbox, Sending
 from sinks.notify.plan import Planner
 from sinks.notify.records import NOBODY, Delivery, Message, Notice, name_of
+from sinks.notify.vitals import vitals_of
 from sinks.notify.wording import Wording
 
 POLL_S: Final = 0.05
@@ -156,6 +158,10 @@ class Notifier:
                 time.sleep(0.01)
         finally:
             self.close()
+
+    def vitals(self) -> Vitals:
+        """How it is, for any thread."""
+        return vitals_of(self.outbox, self._senders, self._desk.behind)
 
     def close(self) -> None:
         """Leaves the broker."""

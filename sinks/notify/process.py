@@ -7,6 +7,7 @@ from typing import Final
 
 from schemas.errors import ChannelError, KafkaUnavailable
 from schemas.settings import Settings
+from schemas.vitals import Pulse
 from sinks.notify.channels.base import Answer
 from sinks.notify.channels.registry import open_channels
 from sinks.notify.notifier import Notifier
@@ -17,12 +18,13 @@ WAIT_S: Final = 2.0
 _log = logging.getLogger("ganzhi.notify")
 
 
-def run(settings: Settings, stop: Callable[[], bool]) -> None:
+def run(settings: Settings, stop: Callable[[], bool], pulse: Pulse | None = None) -> None:
     """Runs the notifier; Kafka being away is waited for, with a line in the log.
 
     Args:
         settings: of Kafka and the channels.
         stop: asked several times a second; True ends it.
+        pulse: told how to ask how the notifier is.
 
     Raises:
         ChannelError: a channel is not set up as it must be.
@@ -32,6 +34,8 @@ def run(settings: Settings, stop: Callable[[], bool]) -> None:
     while not stop():
         try:
             notifier = Notifier(settings, stop)
+            if pulse is not None:
+                pulse.read = notifier.vitals
             _log.info("tells people through %s", ", ".join(sorted(settings.notify.channels)) or "no channel")
             notifier.run()
         except KafkaUnavailable as error:

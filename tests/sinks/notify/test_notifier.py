@@ -7,6 +7,7 @@ import pytest
 from ganzhi.demo.robot import RobotServer
 from schemas.errors import Fenced
 from schemas.settings import KafkaSettings
+from schemas.vitals import Pulse
 from sinks.desk.actions import Action, ActionWriter
 from tests.sinks.desk.world import ROOM, alert_row, now_ms
 from tests.sinks.notify.world import (
@@ -121,8 +122,12 @@ def test_a_channel_that_is_down(kafka: KafkaSettings, tmp_path: Path) -> None:
     with RobotServer(KEY) as robot, Receiver() as receiver:
         robot.faults.extend([lambda handler: handler.answer(500, {}) or True] * 3)
         channels = {"robot": robot_channel(robot, fallback="mail"), "mail": receiver.channel()}
-        with notifying(settings_of(kafka, channels, give_up_s=1.0)):
+        pulse = Pulse()
+        assert pulse.read().status == "starting"
+        with notifying(settings_of(kafka, channels, give_up_s=1.0), pulse):
+            wait_for(lambda: pulse.read().status == "ok", "it does not say that it is well")
             world.fire()
+            wait_for(lambda: "channel robot takes nothing" in pulse.read().reason, "it does not say what is down")
             wait_for(lambda: len(receiver.shown) == 2, "the fallback was not told")
 
     texts = sorted(data["text"] for data in receiver.shown.values())

@@ -18,6 +18,7 @@ from standardwebhooks import Webhook
 
 from ganzhi.demo.robot import RobotServer
 from schemas.settings import ChannelSettings, KafkaSettings, NotifySettings, Settings
+from schemas.vitals import Pulse
 from sinks.notify.process import run
 from tests.sinks.desk.world import World
 
@@ -59,13 +60,13 @@ def world_with(kafka: KafkaSettings, folder: Path, *routes: dict[str, Any], **mo
 
 
 @contextlib.contextmanager
-def notifying(settings: Settings) -> Iterator[threading.Thread]:
+def notifying(settings: Settings, pulse: Pulse | None = None) -> Iterator[threading.Thread]:
     """A notifier in a thread, which is given, until the end of the block; what it raises is raised."""
     stop, raised = threading.Event(), list[BaseException]()
 
     def work() -> None:
         try:
-            run(settings, stop.is_set)
+            run(settings, stop.is_set, pulse)
         except BaseException as error:  # noqa: BLE001
             raised.append(error)
 
