@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from ganzhi.embedded.clickhouse import EmbeddedClickHouse
-from ganzhi.embedded.clickhouse_server import configuration
+from ganzhi.embedded.clickhouse_server import configuration, spool
 from schemas.errors import ChildDied, FolderInUse, PortInUse
 from tests.embedded.conftest import MEMORY_BYTES, READER_PASSWORD, WRITER_PASSWORD, run_curl
 from tests.support.disk import fill
@@ -216,6 +216,10 @@ def test_an_insert_on_a_full_disk_is_refused(make: Make, free_folder: Path) -> N
             assert refused.status == 500, refused.body
             assert b"Code: 243" in refused.body
             fill(ballast)
+        large = b"1\n" * (spool.MEMORY_BYTES_MAX // 2 + 1)
+        refused = run_curl(one.port, "/?query=INSERT+INTO+t+FORMAT+TSV", data=large)
+        assert refused.status == 500, refused.body
+        assert b"cannot be kept: No space left" in refused.body
         ballast.unlink()
         ask(one, "INSERT INTO t FORMAT TSV\n", b"1\n")
         assert ask(one, "SELECT count() FROM t") == b"1\n"
