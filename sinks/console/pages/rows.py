@@ -116,6 +116,11 @@ def clocks(asked: Asked, alerts: Iterable[Alert]) -> dict[str, int]:
     return {site: clock_ms(asked, site) for site in {one.key[0] for one in alerts}}
 
 
+def _newest(alerts: Iterable[Alert]) -> Iterable[Alert]:
+    """Of several episodes of a rule the newest one: a list has room for one link."""
+    return {one.key[1]: one for one in sorted(alerts, key=lambda one: one.started_at)}.values()
+
+
 def row(asked: Asked, alert: Alert, now_ms: int, counted: Iterable[Alert] = ()) -> Row:
     """An alert for a page; `counted` are the alerts that count what it is about."""
     site, rule, subject, _ = alert.key
@@ -145,5 +150,5 @@ def row(asked: Asked, alert: Alert, now_ms: int, counted: Iterable[Alert] = ()) 
         formatting.money(alert.cost),
         alert.assignee,
         asked.parts.live.silence_of(alert) is not None,
-        tuple((name_of(one.key), desk.names.rule(site, one.key[1], language)) for one in counted),
+        tuple((name_of(one.key), desk.names.rule(site, one.key[1], language)) for one in _newest(counted)),
     )
