@@ -6,6 +6,7 @@
 | `ledger`, `alerts`, `verdicts`, `rejected` | site | the outputs, with the partition numbers of the inputs |
 | `settlements` | – | what settlements add to them, in the same partitions |
 | `alert.actions` | alert | what people did: acknowledge, silence, assign, comment |
+| `alert.photos` | action | the photos that actions name |
 | `notifications` | alert or message | who was told what and when, and the position that it follows from |
 | `audit` | user | who asked for what in the console, and whether it was done |
 | `config` | sha256 | documents that control records name, compacted, never deleted |
@@ -27,6 +28,7 @@ VERDICTS = "verdicts"
 REJECTED = "rejected"
 SETTLEMENTS = "settlements"
 ALERT_ACTIONS = "alert.actions"
+ALERT_PHOTOS = "alert.photos"
 NOTIFICATIONS = "notifications"
 AUDIT = "audit"
 CONFIG = "config"
@@ -94,6 +96,7 @@ TOPICS = (
     *map(_input, INPUTS),
     *map(_output, OUTPUTS),
     Topic(ALERT_ACTIONS, 1, _FOREVER | _LOG_TIME),
+    Topic(ALERT_PHOTOS, 1, _FOREVER | _LOG_TIME),
     Topic(NOTIFICATIONS, 1, _FOREVER | _LOG_TIME),
     Topic(AUDIT, 1, _FOREVER | _LOG_TIME),
     Topic(CONFIG, 1, _COMPACTED | {"max.message.bytes": str(16 << 20)}),

@@ -11,13 +11,12 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from ganzhi.cli.alerts import AsJson, Profile, app, find, group, local, said
-from ganzhi.cli.texts import language, text
+from ganzhi.cli.alerts import AsJson, Profile, app, find, group, local, opened, said
+from ganzhi.cli.texts import text
 from schemas.errors import ActionError
 from schemas.rules.format import parse_duration
 from schemas.settings import load
 from sinks.desk.actions import REASONS, Action, ActionWriter, short_id
-from sinks.desk.desk import Desk
 from sinks.desk.projection import Silence
 from sinks.notify.clean import plain
 
@@ -55,7 +54,7 @@ def _photo(path: Path | None) -> bytes:
 def _act(ids: list[str], kind: str, who: str, profile: str | None, as_json: bool, **more: Any) -> None:
     """Does one thing to several alerts: all of them, or none where one of them does not allow it."""
     settings = load(profile=profile)
-    with Desk(settings.kafka, language()) as desk, ActionWriter(settings.kafka) as writer:
+    with opened(settings) as desk, ActionWriter(settings.kafka) as writer:
         desk.catch_up()
         actions = []
         for wanted in ids:
@@ -227,7 +226,7 @@ def unsilence(
 ) -> None:
     """End a silence or mute."""
     settings = load(profile=profile)
-    with Desk(settings.kafka, language()) as desk, ActionWriter(settings.kafka) as writer:
+    with opened(settings) as desk, ActionWriter(settings.kafka) as writer:
         desk.catch_up()
         full = next((known for known in desk.silences if known.startswith(id_)), id_)
         action = Action("unsilence", who or getpass.getuser(), refers=full)
@@ -243,7 +242,7 @@ def silences(
 ) -> None:
     """Show silences and mutes: which alerts, until when, who, why."""
     now_ms = _now_ms()
-    with Desk(load(profile=profile).kafka, language()) as desk:
+    with opened(load(profile=profile)) as desk:
         desk.catch_up()
         shown = [silence for silence in desk.silences.values() if every or silence.active(now_ms)]
         for one in shown:

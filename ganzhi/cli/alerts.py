@@ -14,8 +14,9 @@ from ganzhi.cli.texts import has, language, text
 from ganzhi.cli.up import stop_event
 from schemas.errors import ActionError
 from schemas.matchers import Matcher
-from schemas.settings import load
+from schemas.settings import Settings, load
 from sinks.desk.actions import short_id
+from sinks.desk.checkpoint import file_of
 from sinks.desk.desk import Desk
 from sinks.desk.projection import Alert, Entry, WorkOrder
 from sinks.notify.clean import plain
@@ -33,6 +34,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON, an object a line")]
 Alert_ = Annotated[str, typer.Argument(metavar="ID", help="the id that the list shows, or SITE/RULE/SUBJECT/EPISODE")]
 
 
+def opened(settings: Settings) -> Desk:
+    """The desk of a command: it begins at the console's checkpoint, where there is one on this machine."""
+    return Desk(settings.kafka, language(), file_of(settings.profile, "console"))
+
+
 @group.callback()
 def alerts(
     context: typer.Context,
@@ -47,7 +53,7 @@ def alerts(
         return
     matcher = Matcher.parse(match)
     console = Console()
-    with Desk(load(profile=profile).kafka, language()) as desk:
+    with opened(load(profile=profile)) as desk:
         desk.catch_up()
         fits = [alert for alert in desk.alerts.values() if matcher.holds(desk.projection.labels(alert))]
         shown = sorted((alert for alert in fits if every or alert.open), key=lambda alert: alert.started_at)
@@ -73,7 +79,7 @@ def alerts(
 def show(alert: Alert_, profile: Profile = None, as_json: AsJson = False) -> None:
     """Show one alert: its state, what it wasted, what people did, its work orders."""
     console = Console()
-    with Desk(load(profile=profile).kafka, language()) as desk:
+    with opened(load(profile=profile)) as desk:
         desk.catch_up()
         found = find(desk, alert)
         if as_json:

@@ -29,6 +29,7 @@ def sql(
 ) -> None:
     """Ask ClickHouse, read-only and with limits on time, memory and rows."""
     from sinks.clickhouse.client import reader, translating
+    from sinks.console.formatting import cell
 
     text = sys.stdin.read() if query == "-" else query
     settings = load(profile=profile).clickhouse
@@ -41,8 +42,8 @@ def sql(
             print(json.dumps({name: _plain(value) for name, value in zip(names, row, strict=True)}, ensure_ascii=False))
     elif as_csv:
         writer = csv.writer(sys.stdout)
-        writer.writerow(names)
-        writer.writerows([[_cell(_plain(value)) for value in row] for row in rows])
+        writer.writerow([cell(name) for name in names])
+        writer.writerows([[cell(_plain(value)) for value in row] for row in rows])
     else:
         _show(names, rows)
 
@@ -56,20 +57,15 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool | list | dict | None) else str(value)
 
 
-def _cell(value: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula (OWASP: CSV injection)."""
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠"):
-        return "'" + value
-    return value
-
-
 def _show(names: tuple[str, ...], rows: Any) -> None:
+    from sinks.console.formatting import clean
+
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     numeric = [all(isinstance(row[i], int | float) for row in rows) for i in range(len(names))]
     for name, right in zip(names, numeric, strict=True):
-        table.add_column(escape(name), justify="right" if right else "left")
+        table.add_column(escape(clean(name)), justify="right" if right else "left")
     for row in rows[:SHOWN_MAX]:
-        table.add_row(*(escape(str(_plain(value))) for value in row))
+        table.add_row(*(escape(clean(str(_plain(value)))) for value in row))
     console = Console()
     console.print(table)
     if len(rows) > SHOWN_MAX:

@@ -11,11 +11,14 @@ from sinks.clickhouse.ranges import Place
 from sinks.clickhouse.tables import Block
 
 TOPICS: Final = (
-    *topics.INPUTS, *topics.OUTPUTS, topics.ALERT_ACTIONS, topics.NOTIFICATIONS, topics.CONFIG, topics.TASKS,
+    *topics.INPUTS, *topics.OUTPUTS, topics.ALERT_ACTIONS, topics.ALERT_PHOTOS, topics.NOTIFICATIONS, topics.CONFIG,
+    topics.TASKS,
 )  # fmt: skip
 """What the sink reads: everything but the cache of states."""
 
-ARCHIVED: Final = (*topics.INPUTS, topics.ALERT_ACTIONS, topics.NOTIFICATIONS, topics.CONFIG)
+ARCHIVED: Final = (
+    *topics.INPUTS, topics.ALERT_ACTIONS, topics.ALERT_PHOTOS, topics.NOTIFICATIONS, topics.CONFIG,
+)  # fmt: skip
 """Topics whose messages are in event_log, byte for byte: what a replay needs, what only people know, what they knew."""
 
 _Found = tuple[list[Block], list[tuple[int, str]]]
@@ -61,6 +64,12 @@ def _input(*contracts: str) -> _Reader:
     return lambda messages: (read(messages)[0], [])
 
 
+def _nothing(messages: Messages) -> _Found:
+    """Pictures: they are in event_log and in no table of their own."""
+    del messages
+    return [], []
+
+
 def _notifications(messages: Messages) -> _Found:
     """Where the notifier stood has no table of its own: it is in event_log."""
     told = ("notice", "notice_message", "notice_delivery")
@@ -88,6 +97,7 @@ _READERS: Final[Mapping[str, _Reader]] = {
     topics.REJECTED: _ours("rejected_rows"),
     topics.SETTLEMENTS: _ours("ledger_rows", "gauge_rows", "episode_changes", "episode_rows"),
     topics.ALERT_ACTIONS: _ours("alert_action"),
+    topics.ALERT_PHOTOS: _nothing,
     topics.NOTIFICATIONS: _notifications,
     topics.CONFIG: documents,
     topics.TASKS: _tasks,

@@ -26,6 +26,7 @@ from sinks.console.history import Fresh, History
 from sinks.console.live import Live
 from sinks.console.routes import routes
 from sinks.console.store import Store
+from sinks.desk.checkpoint import file_of
 
 KEEP_S: Final = 2.0
 KEEP_HOURLY_S: Final = 30.0
@@ -47,7 +48,7 @@ def create_parts(settings: Settings) -> Parts:
         settings,
         Store(data_home(settings.profile)),
         Audit(settings.kafka),
-        Live(settings.kafka),
+        Live(settings.kafka, file_of(settings.profile, "console")),
         History(settings.clickhouse),
         Fresh(KEEP_S),
         Fresh(KEEP_HOURLY_S),

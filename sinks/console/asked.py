@@ -1,6 +1,9 @@
 """What an endpoint is given, and what it gives back: one person's request, in that person's language."""
 
 import dataclasses
+import hashlib
+import secrets
+import uuid
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -103,6 +106,18 @@ class Asked:
         value = self.form.get(name) if self.form is not None else None
         return value[:most] if isinstance(value, str) else ""
 
+    def event_id(self, *what: object) -> str:
+        """Names what a form does, the same however often it is sent: a browser that got no answer may send it again.
+
+        Args:
+            what: is done, to what; one form may do several things.
+        """
+        once = self.field("once", 60)
+        if not once:
+            return uuid.uuid4().hex
+        said = "\x1f".join(map(str, (self.user.name, once, *what)))
+        return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
     def page(self, template: str, code: int = 200, /, **values: Any) -> Response:
         """An HTML page."""
         return HTMLResponse(self.part(template, **values), code)
@@ -117,6 +132,7 @@ class Asked:
             user=user,
             may={str(one): bool(user and user.may(one)) for one in Permission},
             csrf=self.session.csrf if self.session else "",
+            once=secrets.token_urlsafe(12),
             lang=language,
             t=lambda name, /, **more: texts.text(language, name, **more),
             w=lambda name: texts.word(language, name),

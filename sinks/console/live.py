@@ -10,15 +10,17 @@ import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
 from typing import Final
 
 from schemas.errors import GanzhiError, KafkaUnavailable, ModelError
 from schemas.settings import KafkaSettings
 from schemas.topics import ALERT_ACTIONS
+from sinks.clickhouse.faults import point
 from sinks.console.access import User
 from sinks.console.places import Places
 from sinks.desk.actions import Action, ActionWriter, Key
-from sinks.desk.desk import Desk
+from sinks.desk.desk import SAVED_FROM, Desk
 from sinks.desk.projection import Alert, Silence
 
 POLL_S: Final = 0.1
@@ -38,6 +40,7 @@ class Live:
 
     Args:
         kafka: where the log is.
+        file: of the desk's checkpoint; None: none is kept.
 
     Attributes:
         places: the site models in force.
@@ -45,11 +48,12 @@ class Live:
         version: counts changes.
     """
 
-    def __init__(self, kafka: KafkaSettings) -> None:
+    def __init__(self, kafka: KafkaSettings, file: Path | None = None) -> None:
         self.places = Places({})
         self.fault = NOT_READ
         self.version = 0
         self._kafka = kafka
+        self._file = file
         self._desk: Desk | None = None
         self._writer: ActionWriter | None = None
         self._writing = threading.Lock()
@@ -126,18 +130,23 @@ class Live:
     def act(self, actions: Iterable[Action]) -> None:
         """Checks and writes actions, all or none; returns when the log has them.
 
+        What the log has already, by its event id, is not written again.
+
         Raises:
             ActionError: one of them is wrong.
             KafkaUnavailable: no broker answers.
         """
-        listed = list(actions)
+        known = self.desk.projection.events
+        listed = [action for action in actions if action.event_id not in known]
         now = time.time_ns() // 1_000_000
         with self._writing:
             for action in listed:
                 self.desk.projection.check(action, now)
             if self._writer is None:
                 self._writer = ActionWriter(self._kafka)
+            point("act-before-write")
             offsets = self._writer.write(listed)
+        point("act-after-write")
         # Whoever did it shall see it: the page that comes next is made from what this thread has read back.
         deadline_s = time.monotonic() + READ_BACK_S
         while offsets and time.monotonic() < deadline_s:
@@ -172,8 +181,9 @@ class Live:
             self._stop.wait(AGAIN_S)
 
     def _follow(self) -> None:
-        with Desk(self._kafka) as desk:
+        with Desk(self._kafka, file=self._file) as desk:
             desk.catch_up()
+            desk.save()
             documents = self._renew(desk)
             self._desk, self.fault = desk, ""
             self._caught_up.set()
@@ -189,6 +199,8 @@ class Live:
                 if changed or silences != self._silences:
                     self._silences = silences
                     self._tell()
+                desk.save()
+            desk.save(SAVED_FROM)
 
     def _renew(self, desk: Desk) -> dict[str, bytes]:
         self.places = Places({site: one.document for site, one in desk.sites.items()})

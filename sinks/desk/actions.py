@@ -35,7 +35,8 @@ from schemas.hours import Hours
 from schemas.kafka import client_config
 from schemas.matchers import Matcher
 from schemas.settings import KafkaSettings
-from schemas.topics import ALERT_ACTIONS, topic_name
+from schemas.topics import ALERT_ACTIONS, ALERT_PHOTOS, topic_name
+from sinks.desk import photos
 
 Key: TypeAlias = tuple[str, str, str, int]
 """Site, rule, subject, episode."""
@@ -54,7 +55,7 @@ REASONS: Final = (
 TEXT_CHARS_MAX: Final = 120
 COMMENT_CHARS_MAX: Final = 4000
 PHOTO_BYTES_MAX: Final = 700_000
-"""With the rest of the message below the broker's limit of a megabyte."""
+"""Below the broker's limit of a megabyte for a message."""
 _UNTIL_MAX_MS: Final = 366 * 86_400_000
 _PHOTOS: Final = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png"}
 
@@ -235,22 +236,35 @@ class ActionWriter:
         """
         for action in actions:
             check(action)
+        shown = [action for action in actions if action.photo]
+        pictures = [(action.event_id.encode(), action.photo) for action in shown]
+        places = self._put(topic_name(self._kafka, ALERT_PHOTOS), pictures) if shown else []
+        named = {
+            action.event_id: photos.name_of(action.photo, offset) for action, offset in zip(shown, places, strict=True)
+        }
+        messages = []
+        for action in actions:
+            key = "/".join(map(str, action.key)) if action.kind in OF_ALERT else action.refers or action.event_id
+            messages.append((key.encode(), dataclasses.replace(action, photo=named.get(action.event_id, b"")).raw))
+        return self._put(self._topic, messages)
+
+    def _put(self, topic: str, messages: Sequence[tuple[bytes, bytes]]) -> list[int]:
+        """Writes messages (key, value) in their order; their offsets, when all replicas that must have them."""
         placed: dict[int, int] = {}
         refused: list[KafkaError] = []
         try:
-            for number, action in enumerate(actions):
-                key = "/".join(map(str, action.key)) if action.kind in OF_ALERT else action.refers or action.event_id
+            for number, (key, value) in enumerate(messages):
                 told = functools.partial(_delivered, placed, refused, number)
-                self._producer.produce(self._topic, action.raw, key.encode(), on_delivery=told)
+                self._producer.produce(topic, value, key, on_delivery=told)
                 self._producer.poll(0)
         except (KafkaException, BufferError) as error:
             raise LogError(f"actions cannot be written: {error}") from error
         self._producer.flush(20)
         if refused and not any(error.code() == KafkaError._MSG_TIMED_OUT for error in refused):  # noqa: SLF001
             raise LogError(f"the broker refuses to write actions: {refused[0].str()}")
-        if len(placed) < len(actions):
+        if len(placed) < len(messages):
             raise KafkaUnavailable(self._kafka.bootstrap, "actions were not acknowledged")
-        return [placed[number] for number in range(len(actions))]
+        return [placed[number] for number in range(len(messages))]
 
     def close(self) -> None:
         """Waits for what is under way."""

@@ -1,23 +1,30 @@
 """The desk: every alert, silence and document, read from the log to its end and kept current by polling."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
 
 from schemas import codec
 from schemas.errors import DecodeError
+from schemas.kafka import client_config
 from schemas.settings import KafkaSettings
 from schemas.topics import ALERT_ACTIONS, ALERTS, topic_name
+from sinks.desk import checkpoint, photos
 from sinks.desk.actions import OF_ALERT, Action, Key
 from sinks.desk.documents import Documents
-from sinks.desk.follower import Follower, Place, reader
+from sinks.desk.follower import ASK_S, Follower, Place
 from sinks.desk.projection import Alert, Projection, Silence
 from sinks.desk.sites import Language, Names, Site
 
 TOPICS: Final = (ALERTS, ALERT_ACTIONS)
-_PHOTO_WAIT_S: Final = 10.0
+SAVED_EVERY: Final = 20_000
+"""Messages after which a process that has a checkpoint writes a newer one: so many a start reads again at most."""
+SAVED_FROM: Final = 1000
+"""Messages that are worth a checkpoint when a process ends."""
 
 
 class Desk:
@@ -29,6 +36,8 @@ class Desk:
     Args:
         kafka: where.
         language: of `names`, where a call does not say one.
+        file: where a checkpoint is read, and written by `save`; None: the log is read from its beginning.
+        at_most: positions that a checkpoint must not be beyond.
 
     Attributes:
         projection: alerts and silences.
@@ -42,14 +51,30 @@ class Desk:
         LogError: a topic is missing.
     """
 
-    def __init__(self, kafka: KafkaSettings, language: Language = "en") -> None:
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        language: Language = "en",
+        file: Path | None = None,
+        at_most: Mapping[Place, int] | None = None,
+    ) -> None:
         self._kafka = kafka
         self.sites: dict[str, Site] = {}
-        self.projection = Projection(self.sites)
         self.names = Names(self.sites, language)
         self.turned = False
+        self._file = file
         self._documents = Documents(kafka)
-        self._follower = Follower(kafka, TOPICS)
+        self._documents.catch_up()
+        self._renew()
+        self._topics = _ids(kafka) if file else {}
+        known = checkpoint.load(file) if file else None
+        if known and (known.topics != self._topics or not _within(known.positions, at_most)):
+            known = None
+        thawed = checkpoint.thaw(known.content, self.sites) if known else None
+        self._follower = Follower(kafka, TOPICS, known.positions if known and thawed else None)
+        self.projection = thawed if thawed and self._follower.resumed else Projection(self.sites)
+        self._saved = self._read = 0
+        self._prices = self._pricing() if file else {}
 
     @property
     def alerts(self) -> dict[Key, Alert]:
@@ -77,8 +102,6 @@ class Desk:
         Raises:
             KafkaUnavailable: the broker went away.
         """
-        self._documents.catch_up()
-        self._renew()
         for message in self._follower.catch_up(ends):
             self._take(message, {})
 
@@ -96,18 +119,22 @@ class Desk:
 
     def photo(self, offset: int) -> bytes:
         """The photo of an action by its offset; empty where there is none."""
-        consumer = reader(self._kafka)
         try:
-            consumer.assign([TopicPartition(topic_name(self._kafka, ALERT_ACTIONS), 0, offset)])
-            for message in consumer.consume(1, _PHOTO_WAIT_S):
-                value = message.value()
-                if message.error() is None and message.offset() == offset and value:
-                    return Action.parse(value).photo
+            carried = Action.parse(photos.value_at(self._kafka, ALERT_ACTIONS, offset)).photo
         except DecodeError:
             return b""
-        finally:
-            consumer.close()
-        return b""
+        return photos.fetch(self._kafka, carried) if photos.is_name(carried) else carried
+
+    def save(self, least: int = SAVED_EVERY) -> None:
+        """Writes the checkpoint if at least so many messages came since the last one.
+
+        None is written once prices have changed: what was priced before is not what the next start makes of it.
+        """
+        if self._file is None or self._read - self._saved < least or self._follower.ahead:
+            return
+        self._saved = self._read
+        if self._prices == self._pricing():
+            checkpoint.save(self._file, self.projection, self.positions, self._topics)
 
     def close(self) -> None:
         """Leaves the broker."""
@@ -122,12 +149,16 @@ class Desk:
     ) -> None:
         self.close()
 
+    def _pricing(self) -> dict[str, str]:
+        return {name: checkpoint.pricing(site) for name, site in self.sites.items()}
+
     def _renew(self, changed: list[str] | None = None) -> None:
         for site in self._documents.found if changed is None else changed:
             self.sites[site] = Site(self._documents.found[site])
             self.turned = True
 
     def _take(self, message: Any, changed: dict[Key, Alert]) -> None:
+        self._read += 1
         value = message.value()
         contract = codec.contract_of(value) if value else None
         try:
@@ -142,6 +173,21 @@ class Desk:
                     _note(changed, take(row))
         except DecodeError:
             return  # such a message is in the sink's table `unreadable`
+
+
+def _ids(kafka: KafkaSettings) -> dict[str, str]:
+    """Topic → the broker's id of it; empty where it does not say."""
+    admin = AdminClient(client_config(kafka))
+    wanted = TopicCollection([topic_name(kafka, topic) for topic in TOPICS])
+    try:
+        found = admin.describe_topics(wanted, request_timeout=ASK_S)
+        return {name: str(future.result().topic_id) for name, future in found.items()}
+    except KafkaException:
+        return {}
+
+
+def _within(positions: Mapping[Place, int], at_most: Mapping[Place, int] | None) -> bool:
+    return at_most is None or all(position <= at_most.get(place, -1) for place, position in positions.items())
 
 
 def _note(changed: dict[Key, Alert], alert: Alert | None) -> None:

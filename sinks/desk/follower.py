@@ -46,23 +46,26 @@ class Follower:
     Args:
         kafka: where.
         topics: without prefix; each must exist.
+        starts: place → offset to begin at; places that it lacks begin with their first message. Where the log does not
+            have one of these offsets, all begin with their first.
 
     Attributes:
         positions: place → offset of the next message.
+        resumed: whether it begins at `starts`.
 
     Raises:
         KafkaUnavailable: no broker answers.
         LogError: a topic does not exist.
     """
 
-    def __init__(self, kafka: KafkaSettings, topics: Sequence[str]) -> None:
+    def __init__(self, kafka: KafkaSettings, topics: Sequence[str], starts: Mapping[Place, int] | None = None) -> None:
         self._kafka = kafka
         self._consumer = reader(kafka)
         self.positions: dict[Place, int] = {}
         self._ends: dict[Place, int] = {}
         self._ahead: list[Message] = []
         try:
-            places = []
+            lows: dict[Place, int] = {}
             for topic in topics:
                 full = topic_name(kafka, topic)
                 known = self._consumer.list_topics(full, ASK_S).topics[full].partitions
@@ -70,16 +73,26 @@ class Follower:
                     raise LogError(f"the topic {full} does not exist; `ganzhi up` makes it")
                 for partition in sorted(known):
                     low, high = self._consumer.get_watermark_offsets(TopicPartition(full, partition), ASK_S)
-                    places.append(TopicPartition(full, partition, low))
-                    self.positions[topic, partition] = low
+                    lows[topic, partition] = low
                     self._ends[topic, partition] = high
-            self._consumer.assign(places)
+            self.resumed = bool(starts) and all(
+                lows.get(place, -1) <= start <= self._ends.get(place, -1) for place, start in (starts or {}).items()
+            )
+            self.positions = lows | dict(starts if self.resumed and starts else {})
+            self._consumer.assign(
+                [TopicPartition(topic_name(kafka, topic), part, at) for (topic, part), at in self.positions.items()]
+            )
         except KafkaException as error:
             self.close()
             raise KafkaUnavailable(kafka.bootstrap, error.args[0].str()) from error
         except LogError:
             self.close()
             raise
+
+    @property
+    def ahead(self) -> bool:
+        """Whether messages were read that nobody was given yet: positions are beyond them."""
+        return bool(self._ahead)
 
     @property
     def behind(self) -> bool:

@@ -261,16 +261,18 @@ class Projection:
     Attributes:
         alerts: every episode.
         silences: id → silence or mute.
+        early: actions of alerts that have no row yet: the topics have no common order.
+        early_parts: their rows of what is wasted.
+        events: ids of all actions that were taken.
     """
 
     def __init__(self, sites: Mapping[str, Site]) -> None:
         self.sites = sites
         self.alerts: dict[Key, Alert] = {}
         self.silences: dict[str, Silence] = {}
-        self._ended: dict[str, Action] = {}
-        self._early: dict[Key, list[Entry]] = {}
-        self._early_parts: dict[Key, list[Mapping[str, Any]]] = {}
-        self._events: set[str] = set()
+        self.early: dict[Key, list[Entry]] = {}
+        self.early_parts: dict[Key, list[Mapping[str, Any]]] = {}
+        self.events: set[str] = set()
 
     def labels(self, alert: Alert) -> Labels:
         """What matchers and routes select an alert by."""
@@ -294,11 +296,14 @@ class Projection:
         return now_ms < alert.snoozed_until_ms or self.silenced_by(alert, now_ms) is not None
 
     def whole(self, alert: Alert) -> bool:
-        """Whether an alert has ended and the last part of every point that it wastes is known."""
+        """Whether an alert has ended and the last part of every point that it wastes is known.
+
+        Not while a site is still being bound: nothing can be said of which points these are.
+        """
         if alert.state == "firing" or not all(alert.parts.values()):
             return False
         site = self.sites.get(alert.key[0])
-        return site is None or site.wasted(alert.key[1], alert.key[2]) <= alert.parts.keys()
+        return site is None or (site.bound and site.wasted(alert.key[1], alert.key[2]) <= alert.parts.keys())
 
     def take_row(self, row: Mapping[str, Any]) -> Alert:
         """A row of `alert_rows`."""
@@ -309,14 +314,14 @@ class Projection:
             started = row["started_at"]
             alert = Alert(key, "", row["severity"], row["valid_at"], started, row["known_at"], row["known_at"])
             self.alerts[key] = alert
-            alert.history = self._early.pop(key, [])
+            alert.history = self.early.pop(key, [])
         alert.state, alert.valid_at, alert.known_at = row["state"], row["valid_at"], row["known_at"]
         alert.severity = row["severity"]
         bisect.insort(alert.history, entry, key=lambda one: one.order)
-        if key in self._early_parts:
-            for part in self._early_parts.pop(key):
+        if key in self.early_parts:
+            for part in self.early_parts.pop(key):
                 self.take_part(part)
-        self._judge(alert)
+        self.judge(alert)
         return alert
 
     def take_part(self, row: Mapping[str, Any]) -> Alert | None:
@@ -324,7 +329,7 @@ class Projection:
         key = (row["site"], row["rule"], row["subject"], row["episode"])
         alert = self.alerts.get(key)
         if alert is None:
-            self._early_parts.setdefault(key, []).append(row)
+            self.early_parts.setdefault(key, []).append(row)
             return None
         site = self.sites.get(key[0])
         medium, unit = site.unit(row["point"]) if site else ("", "")
@@ -337,9 +342,9 @@ class Projection:
 
     def take_action(self, action: Action, offset: int, known_at: int) -> Alert | None:
         """An action; the alert that it is about, None where it is about none that is known yet."""
-        if action.event_id in self._events:
+        if action.event_id in self.events:
             return None  # written twice because the first answer was lost
-        self._events.add(action.event_id)
+        self.events.add(action.event_id)
         if action.kind not in OF_ALERT:
             self._take_silence(action, known_at)
             return None
@@ -351,10 +356,10 @@ class Projection:
             photo=bool(action.photo),
         )
         alert = self.alerts.get(action.key)
-        history = self._early.setdefault(action.key, []) if alert is None else alert.history
+        history = self.early.setdefault(action.key, []) if alert is None else alert.history
         bisect.insort(history, entry, key=lambda one: one.order)
         if alert is not None:
-            self._judge(alert)
+            self.judge(alert)
         return alert
 
     def check(self, action: Action, now_ms: int) -> None:
@@ -401,7 +406,7 @@ class Projection:
         )  # fmt: skip
 
     @staticmethod
-    def _judge(alert: Alert) -> None:
+    def judge(alert: Alert) -> None:
         """Marks what overlaps and what counts for nothing, and makes the work orders, from the history."""
         orders: dict[str, WorkOrder] = {}
         seen: list[Entry] = []

@@ -6,6 +6,7 @@ fences the first: what the first has not committed by then it will not send.
 
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -102,7 +103,8 @@ class Journal:
     def close(self) -> None:
         """Gives up what was begun."""
         self._producer.purge()
-        self._producer.flush(1)
+        with suppress(KafkaException):  # one that was fenced says so here again
+            self._producer.flush(1)
 
     def _produce(self, key: bytes, value: bytes) -> None:
         while True:

@@ -25,7 +25,8 @@ from schemas.settings import Settings
 from schemas.vitals import Vitals
 from sinks.clickhouse.faults import point
 from sinks.desk.actions import Key
-from sinks.desk.desk import Desk
+from sinks.desk.checkpoint import file_of
+from sinks.desk.desk import SAVED_FROM, Desk
 from sinks.desk.projection import Alert
 from sinks.notify.channels.base import Answer, Channel
 from sinks.notify.channels.registry import open_channels
@@ -135,7 +136,8 @@ class Notifier:
         for record in records:
             self._remember(record)
         self.outbox.doubt()
-        self._desk = Desk(settings.kafka, "zh")
+        # Of what lies behind the position everything is new: a checkpoint must not be beyond it.
+        self._desk = Desk(settings.kafka, "zh", file_of(settings.profile, "notify"), position or {})
         self._planner = Planner(self._desk.projection, self.outbox.known, self.outbox.told)
         self._desk.catch_up(position)
         self._planner.skip()
@@ -167,6 +169,8 @@ class Notifier:
         """Leaves the broker."""
         for sender in self._senders.values():
             sender.end()
+        if self._written == self._desk.positions:
+            self._desk.save(SAVED_FROM)
         self._desk.close()
         self._journal.close()
 
@@ -198,6 +202,7 @@ class Notifier:
         if records or (moved_on and now_ms >= self._written_ms + POSITION_MS):
             self._journal.write(records, self._desk.positions)
             self._written, self._written_ms = dict(self._desk.positions), now_ms
+            self._desk.save()
         if send:
             for name, sender in self._senders.items():
                 due = [] if sender.busy else self.outbox.due(name, now_ms)
@@ -212,6 +217,8 @@ class Notifier:
             self._planner.forget_routes()
             keys |= {alert.key: alert for alert in self._desk.alerts.values() if alert.open}
             self._desk.turned = False
+            for site in self._desk.sites.values():
+                site.bind()  # before the first end of an alert asks for it
         while self._wakes and self._wakes[0][0] <= now_ms:
             _, key = heapq.heappop(self._wakes)
             keys[key] = self._desk.alerts[key]

@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from schemas.errors import ActionError
+from sinks.clickhouse.faults import point
 from sinks.console.access import Permission
 from sinks.console.asked import Asked
 from sinks.console.audit import Event
@@ -54,12 +55,14 @@ def act(asked: Asked) -> Response:
     if kind == "silence":
         actions = list({(one.site, one.matcher): one for one in actions}.values())
     asked.parts.audit.record(Event(asked.user.name, kind, _targets(alerts), address=asked.address))
+    point("act-after-audit")
     try:
         asked.parts.live.act(actions)
     except ActionError as error:
         failed = Event(asked.user.name, kind, _targets(alerts), "failed", str(error), asked.address)
         asked.parts.audit.note(failed)
         raise HTTPException(400, str(error)) from error
+    point("act-before-answer")
     return asked.back()
 
 
@@ -73,7 +76,8 @@ def end_silence(asked: Asked) -> Response:
     if silence not in {one.id for one in asked.parts.live.silences(asked.user)}:
         raise HTTPException(404, asked.say("no such page"))
     asked.parts.audit.record(Event(asked.user.name, "unsilence", silence, address=asked.address))
-    asked.parts.live.act([Action("unsilence", asked.user.name, refers=silence)])
+    event_id = asked.event_id("unsilence", silence)
+    asked.parts.live.act([Action("unsilence", asked.user.name, refers=silence, event_id=event_id)])
     return asked.back()
 
 
@@ -100,9 +104,15 @@ def _action(asked: Asked, kind: str, alert: Alert) -> Action:
         # A silence of one rule at one place: what else burns there is still told.
         matcher = f"rule={alert.key[1]}, subject={alert.key[2]}"
         return Action(
-            kind, actor, site, matcher=matcher, until_ms=_until(asked), comment=comment, reason=reason or "known"
-        )
-    more: dict[str, object] = {"seen": alert.seen, "comment": comment, "reason": reason}
+            kind, actor, site, matcher=matcher, until_ms=_until(asked), comment=comment, reason=reason or "known",
+            event_id=asked.event_id(kind, site, matcher),
+        )  # fmt: skip
+    more: dict[str, object] = {
+        "event_id": asked.event_id(kind, *alert.key),
+        "seen": alert.seen,
+        "comment": comment,
+        "reason": reason,
+    }
     if kind == "snooze":
         more["until_ms"] = _until(asked)
     if kind == "assign":

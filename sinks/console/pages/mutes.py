@@ -109,7 +109,7 @@ def _action(asked: Asked, wanted: Wanted) -> Action:
     until_ms = time.time_ns() // 1_000_000 + wanted.ends * DAY_MS if wanted.ends else 0
     return Action(
         "mute", asked.user.name, site, matcher=matcher, hours=hours, until_ms=until_ms, comment=wanted.comment,
-        reason=wanted.reason,
+        reason=wanted.reason, event_id=asked.event_id("mute", matcher, hours),
     )  # fmt: skip
 
 

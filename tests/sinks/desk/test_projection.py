@@ -1,6 +1,8 @@
 """The life of an alert: every status, two people at once, and no dependence on how the topics interleave."""
 
 import random
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from schemas.errors import ActionError
 from sinks.desk.actions import OF_ALERT, Action, check
 from sinks.desk.projection import Projection
+from sinks.desk.sites import Site
 from tests.sinks.desk.world import NOON_MS, ROOM, alert_row, part_row, site_of
 from tests.support.patience import patient
 
@@ -258,3 +261,36 @@ def test_what_does_not_fit_the_state_is_refused() -> None:
     story.row("resolved")
     with pytest.raises(ActionError, match="resolved already"):
         projection.check(Action.on(ROOM, "acknowledge", "liu"), story.at)
+
+
+def test_the_end_waits_while_a_site_is_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Binding goes on beside the loop: until it is done no end is whole, then the same ones are as without it."""
+    site, slow = site_of(tmp_path), threading.Event()
+    light = site.document.table("points")["number"][site.document.table("points")["id"].index("e-light")]
+    assert isinstance(light, int)
+    projection = Projection({"east": site})
+    alert = projection.take_row(alert_row(ROOM, "firing", NOON_MS))
+    projection.take_part(part_row(ROOM, light, NOON_MS, 1000, final=True))
+    projection.take_row(alert_row(ROOM, "resolved", NOON_MS + 1))
+    monkeypatch.setattr(Site, "_subjects", held(Site._subjects, slow))
+
+    site.bind()
+    site.bind()
+    waiting = [site.bound, projection.whole(alert)]
+    slow.set()
+    assert site._binding is not None
+    site._binding.join(30)
+
+    assert waiting == [False, False]
+    assert site.bound
+    assert projection.whole(alert)
+
+
+def held(function: Callable[[Site, str], Any], go: threading.Event) -> Callable[[Site, str], Any]:
+    """A function that waits before it begins."""
+
+    def waiting(site: Site, rule: str) -> Any:
+        assert go.wait(30)
+        return function(site, rule)
+
+    return waiting

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from aiosmtpd.controller import Controller
@@ -24,18 +25,21 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import SecretStr
 
 from ganzhi.demo.robot import RobotServer
+from schemas.codec import Json
 from schemas.errors import ChannelError
 from schemas.settings import ChannelSettings, NotifySettings
 from sinks.notify.channels.base import Answer
 from sinks.notify.channels.http import NoAnswerError, NotSentError, Reply, forbidden, post
 from sinks.notify.channels.registry import open_channels
 from sinks.notify.channels.robots import DingTalk, Feishu, Robot, WeCom, dingtalk_sign, feishu_sign
+from sinks.notify.clean import plain
 from sinks.notify.records import Message, name_of
 from tests.sinks.desk.world import NOON_MS, ROOM
 from tests.sinks.notify.test_plan import HOSTILE, Office
 from tests.sinks.notify.world import ALL, KEY, SECRET, WEBHOOK_SECRET, Receiver, robot_channel
 
 MAKERS = ("wecom", "dingtalk", "feishu")
+NEVER = set("<>@[]`*\\|#\r\x00\x1b\u202e\u2066\u200b")
 TEXT = "警告 · 办公室101：空房间灯亮"
 
 
@@ -423,6 +427,48 @@ def test_apprise_reaches_another_service() -> None:
         assert send(channel).outcome == "later"
     with pytest.raises(ChannelError, match="Apprise"):
         send(ChannelSettings(kind="apprise", url=SecretStr("nosuch://x")))
+
+
+class Recorder(RobotServer):
+    """A service that takes whatever is sent to it, and keeps the bytes of the last request."""
+
+    raw = b""
+
+    def take(self, path: str, raw: bytes, now_s: float) -> dict[str, Any]:
+        del path, now_s
+        self.raw = raw
+        return {}
+
+
+def test_hostile_names_at_another_service(tmp_path: Path) -> None:
+    """Through Apprise as JSON and as a form: the same clean text, which a parser gives back whole."""
+    for case, wrong in HOSTILE.items():
+        title, text = hostile(tmp_path / case, wrong)
+        what = dataclasses.replace(message(text, ("liu", wrong), name_of(case)), title=title)
+        for scheme in ("json", "form"):
+            with Recorder(KEY) as service:
+                port = service.url("wecom").split(":")[2].split("/")[0]
+                url = SecretStr(f"{scheme}://127.0.0.1:{port}/x")
+                assert send(ChannelSettings(kind="apprise", url=url), what).outcome == "sent", case
+            body = service.raw.decode()
+            said = json.loads(body)["message"] if scheme == "json" else parse_qs(body)["message"][0]
+            assert said.split("\n")[0] == text.split("\n")[0], (case, scheme)
+            assert not set(said.replace("#" + what.id[:8], "")) & NEVER, (case, scheme)
+            assert "://" not in said.replace("http://console", ""), (case, scheme)
+
+
+def test_hostile_names_at_a_webhook(tmp_path: Path) -> None:
+    """A program gets JSON that says what the text says, signed; no text gets out of its place or into a header."""
+    for case, wrong in HOSTILE.items():
+        title, text = hostile(tmp_path / case, wrong)
+        what = dataclasses.replace(message(text, (), name_of(case)), title=title)
+        data: dict[str, Json] = {"id": what.id, "title": title, "text": text, "alerts": [{"where": plain(wrong)}]}
+        with Receiver() as receiver:
+            channel = open_channels(NotifySettings(channels={"x": receiver.channel()}, timeout_s=2.0))["x"]
+            assert channel.send(what, data, doubtful=False).outcome == "sent", case
+            assert receiver.wrong == [], case
+            assert receiver.shown == {what.id: data}, case
+        assert not set(title + text) & NEVER - {"#"}, case
 
 
 WRONG = {

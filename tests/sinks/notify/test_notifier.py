@@ -21,6 +21,7 @@ from tests.sinks.notify.world import (
     wait_for,
     world_with,
 )
+from tests.support.models import tables
 
 OTHER = ("east", "LightsInEmptyRoom", "E1-102", 1)
 
@@ -133,3 +134,23 @@ def test_a_channel_that_is_down(kafka: KafkaSettings, tmp_path: Path) -> None:
     texts = sorted(data["text"] for data in receiver.shown.values())
     assert any("channel robot is down" in text for text in texts)
     assert any("Lights on in an empty room" in text for text in texts)
+
+
+def test_programs_get_names_that_do_nothing(kafka: KafkaSettings, tmp_path: Path) -> None:
+    """The name of a room with script, link, formula and direction characters, through the whole way."""
+    wrong = "<script>x</script>\u202e[x](http://evil.example)=cmd|'/c calc'!A1"
+    spaces = [
+        row | ({"name_zh": wrong, "name_en": wrong} if row["id"] == "E1-101" else {}) for row in tables()["spaces"]
+    ]
+    world = world_with(kafka, tmp_path, {**ALL, "send_to": ["hook"]}, spaces=spaces)
+    world.fire()
+    with Receiver() as receiver, notifying(settings_of(kafka, {"hook": receiver.channel()})):
+        wait_for(lambda: len(receiver.shown) == 1, "not told")
+    (data,) = receiver.shown.values()
+
+    (alert,) = data["alerts"]
+    assert alert["subject"] == "E1-101"
+    assert "<script>x</script>" in alert["where"]  # JSON for programs: what was written, but for what cannot be seen
+    for said in (data["title"], data["text"], alert["where"], alert["summary"]):
+        assert not set(said) & set("\u202e\x1b\r\x00")
+    assert not set(data["text"]) & set("<>|`[]")
