@@ -22,7 +22,7 @@ from sinks.console.texts import Language
 FLOOR: Final = "floor"
 PRESENCE: Final = frozenset({"register", "delta"})
 """Kinds of points of a sensitive room whose sums may be shown; all others tell who is there."""
-NO_USAGE: Final = frozenset({"energy_tou", "regeneration", "pv_energy"})
+NO_USAGE: Final = frozenset({"energy_tou", "energy_frozen", "regeneration", "pv_energy"})
 """Roles whose sums are a part of a usage, or the contrary of one."""
 _PARENTS_MAX: Final = 64
 Row = Mapping[str, Json]
