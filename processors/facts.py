@@ -157,18 +157,9 @@ def _ahead(layout: Layout, document: Document, kind: int) -> int:
 
 def _registers(document: Document, meter: str) -> list[int]:
     """Numbers of the points that the registers of a meter feed."""
-    if meter not in document.table("meters").get("id", []):
+    if meter not in document.registers:
         raise Refused(Reason.UNKNOWN_METER, meter)
-    installed, points = document.table("meter_install"), document.table("points")
-    numbers = {
-        point: int(str(number))
-        for point, number, kind in zip(
-            points.get("id", []), points.get("number", []), points.get("kind", []), strict=True
-        )
-        if kind == "register"
-    }
-    pairs = zip(installed.get("meter", []), installed.get("point", []), strict=True)
-    return sorted({numbers[point] for name, point in pairs if name == meter and point in numbers})
+    return document.registers[meter]
 
 
 def _place(number: int, site: int, layout: Layout) -> int:
@@ -243,16 +234,23 @@ def take_in(state: StateArrays, fact: Fact) -> tuple[StateArrays, list[tuple[int
     seen = np.array([(fact.event, fact.content, fact.meter, fact.at)], SEEN)
     waiting, late = state.facts, []
     points = state.points
+    touched = fact.rows["row"].tolist()
     replaced = _replaced(state, fact)
     if len(replaced):
-        waiting = waiting[waiting["event"] != np.uint64(fact.replaced)]
+        gone = waiting["event"] == np.uint64(fact.replaced)
+        touched += waiting["row"][gone].tolist()
+        waiting = waiting[~gone]
         for row in fact.registers.tolist():
             since = int(replaced["at"][0])
             if since < points["clock"][row]:
                 late.append((row, since, 0))
     for said in fact.rows:
         row = int(said["row"])
-        waiting = waiting[(waiting["row"] != row) | (waiting["at"] != fact.at) | (waiting["kind"] != said["kind"])]
+        first, stop = _places_of(waiting, row)
+        own = waiting[first:stop]
+        same = first + np.flatnonzero((own["at"] == fact.at) & (own["kind"] == said["kind"]))
+        if len(same):
+            waiting = np.delete(waiting, same)
         if fact.at < points["clock"][row]:
             late.append((row, fact.at, int(said["initial"] if said["has"] & INITIAL else said["final"])))
             if said["kind"] not in (MULTIPLIER, WIDTH_CHANGED):
@@ -260,19 +258,22 @@ def take_in(state: StateArrays, fact: Fact) -> tuple[StateArrays, list[tuple[int
             continue
         if fact.at < points["pend_time"][row]:
             late.append((row, fact.at, int(said["initial"] if said["has"] & INITIAL else said["final"])))
-        waiting = np.insert(waiting, _place_among(waiting, row, fact.at), said)
+        # After everything of the same row and time: in the order of arrival.
+        place = first + int(np.searchsorted(waiting["at"][first : stop - len(same)], fact.at, "right"))
+        waiting = np.concatenate([waiting[:place], said[None], waiting[place:]])
     for row, since, _ in late:
         points["dirty_from"][row] = min(int(points["dirty_from"][row]), since)
         points["dirty_to"][row] = max(int(points["dirty_to"][row]), int(points["clock"][row]))
-    made = state._replace(facts=waiting, seen=np.concatenate([state.seen, seen]))
-    mark_waiting(made)
-    return made, late
+    for row in touched:  # and no others: the time that a fact takes must not grow with the points
+        first, stop = _places_of(waiting, row)
+        points["flags"][row] = (points["flags"][row] & ~WAITS) | (WAITS if stop > first else 0)
+    return state._replace(facts=waiting, seen=np.concatenate([state.seen, seen])), late
 
 
-def _place_among(waiting: NDArray[np.void], row: int, at: int) -> int:
-    """After everything of the same row and time: in the order of arrival."""
-    before = (waiting["row"] < row) | ((waiting["row"] == row) & (waiting["at"] <= at))
-    return int(before.sum())
+def _places_of(waiting: NDArray[np.void], row: int) -> tuple[int, int]:
+    """Where the facts of a point lie among those that wait."""
+    first, stop = np.searchsorted(waiting["row"], np.array([row, row + 1], np.int32)).tolist()
+    return first, stop
 
 
 def mark_waiting(state: StateArrays) -> None:

@@ -213,7 +213,8 @@ class Settler(Arrivals):
         """As `Arrivals.dirty`; an episode that went on when its span was settled waits from when it has ended."""
         found = super().dirty(site)
         waiting = self._waiting.get(site, {})
-        over = [began for place, began in waiting.items() if place not in unfinished(self, site)]
+        going_on = unfinished(self, site) if waiting else {}
+        over = [began for place, began in waiting.items() if place not in going_on]
         if not over:
             return found
         start, end = found or (FAR, NEVER)

@@ -75,11 +75,11 @@ class _Ran:
 
     Attributes:
         book: the episodes.
-        going_on: those that go on, or still waste, at its end.
+        going_on: those that go on, or still waste, or may become one, at its end: when each began.
     """
 
     book: Book
-    going_on: set[tuple[Name, int]]
+    going_on: dict[tuple[Name, int], int]
 
 
 def known(live: Iterable[Episode], changes: Sequence[Changes], names: Iterable[Name]) -> list[Episode]:
@@ -186,13 +186,15 @@ class Rerun:
         low, high = first - warm, min(last + _WARM_MS, self._clock_ms)
         while True:
             ran, first_of = self._run(numbers, low, high)
-            groups = _groups(before, ran.book.of(self._site, spans), spans, going_on, ran.going_on)
+            groups = _groups(before, ran.book.of(self._site, spans), spans, going_on, set(ran.going_on))
             begins = min((one.started_ms for group in groups for one in group.all()), default=first)
             # A point that is first read when an episode begins may have held another value before.
             late = begins < low + warm // 2 or any(first_of.get(number, FAR) >= begins for number in numbers)
             if late and low != NEVER:
                 low = NEVER
-            elif high < self._clock_ms and any(group.is_open for group in groups):
+            elif high < self._clock_ms and any(
+                name in spans and began <= spans[name][1] for (name, _), began in ran.going_on.items()
+            ):
                 high = self._clock_ms
             else:
                 return _changes([group for group in groups if not group.is_open])
@@ -248,7 +250,7 @@ class Rerun:
             processor.expect(self._told)
         self._feed(processor, read, order)
         processor.wait(high)
-        return _Ran(book, set(unfinished(processor, self._site))), first_of
+        return _Ran(book, unfinished(processor, self._site)), first_of
 
     def _in_force(self, begin: int) -> list[tuple[int, Document]]:
         """Documents with the time from which on each computes; before the first one was known there were no rules."""

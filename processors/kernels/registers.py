@@ -69,6 +69,17 @@ def set_aside(p: PointRow, time: int, value: int) -> None:
 
 
 @inner
+def _fraction(p: PointRow, raw: int) -> tuple[int, int]:
+    """`product` where there is something to divide."""
+    quotient = raw // p.denominator
+    if abs(quotient) >= COUNTER_MAX // (p.numerator + 1):
+        return np.int64(COUNTER_MAX + 1), np.int64(p.remainder)
+    rest = (raw - quotient * p.denominator) * p.numerator + p.remainder
+    whole = rest // p.denominator
+    return quotient * p.numerator + whole, rest - whole * p.denominator
+
+
+@inlined
 def product(p: PointRow, raw: int) -> tuple[int, int]:
     """(usage, remainder in 1/denominator) of a difference of readings: exactly raw x numerator / denominator.
 
@@ -76,15 +87,10 @@ def product(p: PointRow, raw: int) -> tuple[int, int]:
     """
     if p.flags & SCALED == 0:
         return raw, np.int64(0)
-    # A whole multiplier needs none of the three divisions below.
+    # A whole multiplier, which nearly all are, needs none of the three divisions, and no call.
     if p.denominator == 1 and abs(raw) < _SMALL and (abs(raw) + 1) * (p.numerator + 1) <= COUNTER_MAX:
         return raw * p.numerator, np.int64(0)
-    quotient = raw // p.denominator
-    if abs(quotient) >= COUNTER_MAX // (p.numerator + 1):
-        return np.int64(COUNTER_MAX + 1), np.int64(p.remainder)
-    rest = (raw - quotient * p.denominator) * p.numerator + p.remainder
-    whole = rest // p.denominator
-    return quotient * p.numerator + whole, rest - whole * p.denominator
+    return _fraction(p, raw)
 
 
 @inlined

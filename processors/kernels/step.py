@@ -394,6 +394,7 @@ def step(
             looks_changed = False
             unrecorded = p.flags & UNRECORDED
             if info.kind == 0 and p.flags & TOLD:
+                waits = p.flags & WAITS
                 while p.flags & WAITS and tell(
                     p, info, row, time, value, quality > 0, all_limits, facts, context, scalars, lists, instances,
                     parts, out,
@@ -407,7 +408,7 @@ def step(
                     if context[CURSOR] > enough:
                         scalars[READINGS] -= 1
                         return m, k - first, context[CURSOR]
-                looks_changed = True  # what was fed before the buffer was full must not be forgotten
+                looks_changed = waits != 0  # what was fed before the buffer was full must not be forgotten
                 accepted = told_register(
                     p, info, time, value, quality > 0, all_limits, context, lists, instances, parts, out
                 )

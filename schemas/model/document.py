@@ -115,6 +115,18 @@ class Document:
         """Name of the document: sha256 of its canonical bytes."""
         return hashlib.sha256(self.raw).digest()
 
+    @functools.cached_property
+    def registers(self) -> dict[str, list[int]]:
+        """Numbers of the points that the registers of each meter feed, ascending; a meter without any is there."""
+        installed, points = self.table("meter_install"), self.table("points")
+        columns = (points.get(name, []) for name in ("id", "number", "kind"))
+        numbers = {point: int(str(number)) for point, number, kind in zip(*columns, strict=True) if kind == "register"}
+        found: dict[str, set[int]] = {str(meter): set() for meter in self.table("meters").get("id", [])}
+        for meter, point in zip(installed.get("meter", []), installed.get("point", []), strict=True):
+            if str(meter) in found and point in numbers:
+                found[str(meter)].add(numbers[point])
+        return {meter: sorted(own) for meter, own in found.items()}
+
     def table(self, name: str) -> Table:
         """Columns of an entity; empty where the model has no such file."""
         return self.tables.get(name, {})

@@ -1,11 +1,14 @@
 """Episodes after a settlement: those of the same readings in order, whatever the order in which they came."""
 
+import dataclasses
 import random
 from typing import Any, Final
 
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas import codec
 from tests.processors.settling import settle, settlements, settler, signed
 from tests.processors.test_settle import resume
 from tests.processors.world import (
@@ -189,6 +192,29 @@ def test_what_goes_on_waits_until_it_has_ended() -> None:
     after = settler(last, DOCUMENTS)
     after.advance(slab(last))
     assert after.dirty("s1") is None
+
+
+def test_a_mended_rule_changes_the_past() -> None:
+    """A threshold that was wrong from minute 60 on, told at 170: what it made fire since then was never meant."""
+    mended = dataclasses.replace(
+        SITE, rules=[yaml.safe_load(pack(LIGHTS.replace("> 50 W and", "> 900 W and"), SILENT))]
+    )
+    readings = evening((30, 55)) + [(m, LIGHT, 600_000 if 80 <= m < 120 else 0) for m in range(56, 240, 5)]
+    readings = [r for r in readings if r[1] != LIGHT or r[0] < 56 or r[0] % 5 == 1]
+    change = codec.write(
+        "config_record",
+        {
+            "site": "s1", "version": 2, "previous": SITE.sha256, "document": mended.sha256,
+            "effective_ms": T0 + 60 * MIN, "key_id": "", "signature": b"",
+        },
+    )  # fmt: skip
+    log = log_of(at_once(sorted(readings)), settle(), minutes=240)
+    place = next(k for k, record in enumerate(log) if record[1] >= T0 + 170 * MIN)
+    log = records([(r[1], r[3]) for r in [*log[:place], (0, log[place][1], b"", change), *log[place:]]])
+    documents = library(SITE, mended)
+    live, settled = run(log, documents)[1], settlements(log, documents)
+    assert [one[:3] for one in told(live["alerts"]).values()] == [("resolved", 30, 55), ("resolved", 81, 121)]
+    assert [one[1:4] for one in stands(live, settled)] == [("resolved", 30, 55)]
 
 
 @st.composite
