@@ -22,6 +22,7 @@ MODULES: Final = {
     "cardinality": "ganzhi.bench.cardinality",
     "detection": "ganzhi.bench.detection",
     "pages": "ganzhi.bench.pages",
+    "storm": "ganzhi.bench.storm",
 }
 """In the order in which they run and print."""
 
