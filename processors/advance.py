@@ -29,6 +29,7 @@ from processors.state import (
     HEAD_COLUMNS,
     KNOWN_AT,
     NEVER,
+    NO_ESTIMATE,
     OFFSET,
     OUT_COLUMNS,
     PARTS,
@@ -555,7 +556,8 @@ class Processor:
                 instance,
             )
             valid_at = max(clock, int(row["started"]))
-            self._out[0, :10] = (*ended, row["episode"], STATE_STALE, valid_at, row["started"], row["level"])
+            change = (row["episode"], STATE_STALE, valid_at, row["started"], row["level"], NO_ESTIMATE)
+            self._out[0, :11] = (*ended, *change)
             self.outbox.drain(old, self._out[:1])
         for part in lost_parts(old, state, layout):
             self._end_part(slab, record, int(part))

@@ -96,10 +96,10 @@ class Book(Outbox):
     def of(self, site: str, names: Iterable[Name]) -> list[Episode]:
         """The episodes of some rules and subjects of a site, by rule, subject and number."""
         ids = {self._places[site, *name]: name for name in names if (site, *name) in self._places}
-        alerts, parts = (_about(kept, list(ids), width) for kept, width in ((self._alerts, 6), (self._parts, 7)))
+        alerts, parts = (_about(kept, list(ids), width) for kept, width in ((self._alerts, 7), (self._parts, 7)))
         severities = list(self._severities)
         found: dict[tuple[int, int], Episode] = {}
-        for place, number, state, valid_at, started_at, level in alerts.tolist():
+        for place, number, state, valid_at, started_at, level, _ in alerts.tolist():
             known = found.get((place, number))
             fired = valid_at if known is None else known.fired_ms
             found[place, number] = Episode(

@@ -93,6 +93,8 @@ RULE: Final = np.dtype(
         ("inhibitors", "i4"),  # in `lists`: (instance, 0)
         ("inhibitors_end", "i4"),
         ("exempt", "i4"),  # in `lists`: the schedule of its exemptions, -1: none
+        ("estimates", "i4"),  # in `lists`: the program of its estimate
+        ("estimates_end", "i4"),
         ("for_ms", "i8"),
         ("keep_ms", "i8"),
         ("stale_ms", "i8"),
@@ -381,6 +383,7 @@ def _build(topic: str, documents: dict[str, Document], versions: dict[str, int])
         joined.add("code", program)
         joined.add("raise_span", compiled.raise_span + code)
         joined.add("clear_span", compiled.clear_span + code)
+        joined.add("estimate_span", compiled.estimate_span + code)
         for key in ("for_ms", "keep_ms", "stale_ms"):
             joined.add(key, getattr(compiled, key))
         joined.add("ages", compiled.ages + np.array([rules, 0, 0]))
@@ -559,7 +562,7 @@ def _arrays(
     )
     code[code[:, 0] == int(Op.SCHEDULE), 1] = bounds[code[code[:, 0] == int(Op.SCHEDULE), 1]]
     slots = lists.add_grouped(longs("slot_agg"), slot_start, slot_row, 0)
-    cut, (raise_cut, clear_cut) = with_shortcuts(code, raise_span, clear_span)
+    cut, (raise_cut, clear_cut, estimate_cut) = with_shortcuts(code, raise_span, clear_span, ints("estimate_span", 2))
     programs = lists.add(cut[:, 0], cut[:, 1])
     ages, uses = longs("ages", 3), longs("uses", 2)
     age_start, age_order = csr(ages[:, 0], rules)
@@ -587,6 +590,7 @@ def _arrays(
     ruled["site"] = ints("inst_site")
     ruled["raises"], ruled["raises_end"] = (programs + raise_cut[inst_rule]).T
     ruled["clears"], ruled["clears_end"] = (programs + clear_cut[inst_rule]).T
+    ruled["estimates"], ruled["estimates_end"] = (programs + estimate_cut[inst_rule]).T
     ruled["roles"] = role_list + ROLES_MAX * np.arange(instances)
     ruled["ages"], ruled["ages_end"] = age_list + age_start[inst_rule], age_list + age_start[inst_rule + 1]
     ruled["schedules"], ruled["schedules_end"] = use_list + use_start[inst_rule], use_list + use_start[inst_rule + 1]

@@ -218,6 +218,7 @@ def _alert(
     valid_at: int,
     started_at: int,
     level: int,
+    estimate: int,
 ) -> dict[str, object]:
     name = layout.sites[site]
     rule, subject = layout.instance_names[instance]
@@ -233,6 +234,7 @@ def _alert(
         "severity": severity(layout, instance, level),
         "valid_at": valid_at,
         "started_at": started_at,
+        "estimate": estimate,
     }
 
 
@@ -279,7 +281,7 @@ def canonical(stream: str, layout: Layout, rows: Matrix) -> Matrix:
     if stream == "alerts":
         versions = np.array([layout.versions[layout.sites[site]] for site in rows[:, 0]], np.int64)
         severities = np.array([key(severity(layout, i, level)) for i, level in rows[:, [3, 8]].tolist()], np.int64)
-        extra += [versions[:, None], severities[:, None]]
+        extra += [versions[:, None], severities[:, None], made[:, 9:10]]
     return np.concatenate(extra, axis=1)
 
 

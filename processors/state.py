@@ -320,6 +320,8 @@ class RuleRow(Protocol):
     inhibitors: int
     inhibitors_end: int
     exempt: int
+    estimates: int
+    estimates_end: int
     for_ms: int
     keep_ms: int
     stale_ms: int
@@ -502,7 +504,7 @@ REJECTED: Final = 5
 COLUMNS: Final = {
     LEDGER: ("point", "from_ms", "to_ms", "quantity", "how", "cause"),
     GAUGES: ("point", "from_ms", "to_ms", "count", "sum", "minimum", "maximum", "integral"),
-    ALERTS: ("instance", "episode", "state", "valid_at", "started_at", "level"),
+    ALERTS: ("instance", "episode", "state", "valid_at", "started_at", "level", "estimate"),
     PARTS: ("instance", "episode", "point", "from_ms", "to_ms", "quantity", "final"),
     VERDICTS: ("point", "time_ms", "value", "code"),
     REJECTED: ("message", "reason", "reading", "point", "time_ms", "value", "quality"),
@@ -516,6 +518,8 @@ SITE: Final = 0
 OFFSET: Final = 1
 KNOWN_AT: Final = 2
 CURSOR: Final = 3
+ESTIMATE: Final = 4
+"""What the rule that is looked at estimates just now."""
 SCRATCH: Final = 8
 SORTING: Final = SCRATCH + 2 * STACK_MAX
 SORTED_MAX: Final = 256
@@ -543,6 +547,8 @@ VERDICT_LATE: Final = 7
 VERDICT_LATE_FACT: Final = 9
 VERDICT_FACT: Final = 10
 VERDICT_ZEROS: Final = 12
+
+NO_ESTIMATE: Final = -1
 
 STATE_FIRING: Final = 0
 STATE_RESOLVED: Final = 1

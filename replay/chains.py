@@ -93,7 +93,7 @@ class Chains:
 
 def _alert(row: Mapping[str, Any]) -> list[int]:
     numbers = [row["episode"], _STATES.index(row["state"]), row["valid_at"], row["started_at"], row["config_version"]]
-    return [*_subject(row), *numbers, key(row["severity"])]
+    return [*_subject(row), *numbers, key(row["severity"]), row["estimate"]]
 
 
 def _change(row: Mapping[str, Any]) -> list[int]:

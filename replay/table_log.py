@@ -24,7 +24,7 @@ _TABLES: Final = {
     "gauges": ("gauges", f"{_HEAD}, point, {_SPAN}, count, sum, minimum, maximum, integral"),
     "alerts": (
         "alert_events",
-        f"{_HEAD}, config_version, rule, subject, episode, toString(state) AS state, severity, {_CHANGE}",
+        f"{_HEAD}, config_version, rule, subject, episode, toString(state) AS state, severity, {_CHANGE}, estimate",
     ),
     "episodes": ("episode_parts", f"{_HEAD}, rule, subject, episode, point, {_SPAN}, quantity, final"),
     "verdicts": ("verdicts", f"{_HEAD}, point, {_MS}(ts) AS time_ms, value, toString(code) AS code"),
@@ -54,7 +54,7 @@ _CANONICAL: Final = {
     "gauges": (*_PLACE, "point", *_FROM_TO, "count", "sum", "minimum", "maximum", "integral"),
     "alerts": (
         *(*_SUBJECT, "episode", "state", f"{_MS}(valid_at)", f"{_MS}(started_at)"),
-        *("config_version", _key("severity")),
+        *("config_version", _key("severity"), "estimate"),
     ),
     "episodes": (*_SUBJECT, "episode", "point", *_FROM_TO, "quantity", "final"),
     "verdicts": (*_PLACE, "point", f"{_MS}(ts)", "value", "code"),

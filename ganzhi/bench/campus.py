@@ -71,7 +71,7 @@ def fire(rig: Rig, rooms: int, alerts: int, first: int = 0, episode: int = 1) ->
             "site": SITE, "offset": number, "known_at": now_ms, "config_version": 1, "rule": RULE, "episode": episode,
             "subject": room_name((first + number) * 7919 % rooms, rooms), "state": "firing",
             "severity": ("warning", "critical", "info")[number % 3],
-            "valid_at": now_ms - 60_000, "started_at": now_ms - 3_600_000,
+            "valid_at": now_ms - 60_000, "started_at": now_ms - 3_600_000, "estimate": -1,
         }
         for number in range(alerts)
     ]  # fmt: skip

@@ -1,5 +1,6 @@
 """`ganzhi alerts`: what is burning, what changes, and everything about one alert, straight from the log."""
 
+import dataclasses
 import datetime as dt
 import json
 from typing import Annotated
@@ -137,6 +138,8 @@ def as_dict(alert: Alert, desk: Desk, *, whole: bool = False) -> dict[str, objec
         "acknowledged_by": alert.acknowledged_by, "snoozed_until_ms": alert.snoozed_until_ms,
         "false_alarm": bool(false_alarm),
     }  # fmt: skip
+    if alert.estimate is not None:
+        found["estimate"] = dataclasses.asdict(alert.estimate)
     if whole:
         now_ms = round(dt.datetime.now(dt.UTC).timestamp() * 1000)
         found["work_orders"] = [

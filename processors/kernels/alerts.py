@@ -23,12 +23,15 @@ from processors.kernels.windows import schedule_place
 from processors.layout import HAS_SIBLINGS, USES_DATA_CLOCK
 from processors.state import (
     CLOCK,
+    ESTIMATE,
     FAR,
     FIRING,
     IDLE,
     NEVER,
+    NO_ESTIMATE,
     PENDING,
     RESUMED,
+    SCRATCH,
     STATE_FIRING,
     STATE_RESOLVED,
     STATE_STALE,
@@ -270,6 +273,24 @@ def evaluate(
     if i.phase == IDLE and result != TRUE:
         pass
     else:
+        context[ESTIMATE] = NO_ESTIMATE
+        if rule.estimates_end > rule.estimates:
+            known = run(
+                rule.estimates,
+                rule.estimates_end,
+                rule.roles,
+                clock,
+                lists,
+                meta,
+                points,
+                scalars,
+                context,
+                rule.looks,
+                windows,
+                False,
+            )
+            if known != UNKNOWN:  # the result of this program is a number, and lies where it was computed
+                context[ESTIMATE] = max(context[SCRATCH], np.int64(0))
         if result != UNKNOWN:
             _deadlines(instance, min(at, clock), i, rule, context, lists, meta, points, parts, out)
         if i.phase == FIRING:

@@ -8,7 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processors.kernels.jit import inlined, inner
-from processors.state import ALERTS, CURSOR, GAUGES, KNOWN_AT, LEDGER, OFFSET, PARTS, REJECTED, SITE, VERDICTS
+from processors.state import (
+    ALERTS,
+    CURSOR,
+    ESTIMATE,
+    GAUGES,
+    KNOWN_AT,
+    LEDGER,
+    NO_ESTIMATE,
+    OFFSET,
+    PARTS,
+    REJECTED,
+    SITE,
+    STATE_FIRING,
+    VERDICTS,
+)
 
 Longs = NDArray[np.int64]
 
@@ -67,7 +81,7 @@ def gauge_row(
 def alert_row(
     context: Longs, out: Longs, instance: int, episode: int, state: int, valid_at: int, started_at: int, level: int
 ) -> None:
-    """One change of an alert; `level`: how often its severity has stepped up."""
+    """One change of an alert; `level`: how often its severity has stepped up. What fires has the context's estimate."""
     n = _next(ALERTS, context, out)
     out[n, 4] = instance
     out[n, 5] = episode
@@ -75,6 +89,7 @@ def alert_row(
     out[n, 7] = valid_at
     out[n, 8] = started_at
     out[n, 9] = level
+    out[n, 10] = context[ESTIMATE] if state == STATE_FIRING else NO_ESTIMATE
 
 
 @inner

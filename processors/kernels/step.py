@@ -399,10 +399,10 @@ def step(
                     p, info, row, time, value, quality > 0, all_limits, facts, context, scalars, lists, instances,
                     parts, out,
                 ):  # fmt: skip
-                    if info.tracks_end > info.tracks and mode != BACKFILL:
+                    if info.tracks_end > info.tracks:
                         feed(
-                            info, before, time, rows_from, context[CURSOR], out, lists, track_infos, window_infos,
-                            tracks, windows, cells, context,
+                            info, before, time, rows_from, context[CURSOR], mode != BACKFILL, out, lists, track_infos,
+                            window_infos, tracks, windows, cells, context,
                         )  # fmt: skip
                     rows_from = context[CURSOR]
                     if context[CURSOR] > enough:
@@ -428,18 +428,19 @@ def step(
                     parts,
                     out,
                 )
+            # A register between two boundaries has no row: nothing that looks back at it moves.
+            fed = info.tracks_end > info.tracks and (info.kind >= GAUGE or context[CURSOR] > rows_from)
+            if fed and feed(
+                info, before, time, rows_from, context[CURSOR], mode != BACKFILL, out, lists, track_infos,
+                window_infos, tracks, windows, cells, context,
+            ):  # fmt: skip
+                looks_changed = True
             if mode == BACKFILL:
+                # What looks back knows of it as soon as the point is read again; it wakes nobody and is no fact.
                 if unrecorded == 0:
                     p.flags &= ~UNRECORDED  # of what is imported the verdicts tell, and nobody is paged
                 continue
             # What the rules see, and the rules that have to look.
-            # A register between two boundaries has no row: nothing that looks back at it moves.
-            fed = info.tracks_end > info.tracks and (info.kind >= GAUGE or context[CURSOR] > rows_from)
-            if fed and feed(
-                info, before, time, rows_from, context[CURSOR], out, lists, track_infos, window_infos, tracks, windows,
-                cells, context,
-            ):  # fmt: skip
-                looks_changed = True
             seen = p.fact_time
             p.fact_time = time
             expired = seen == NEVER or time - seen > info.max_age_ms
@@ -484,8 +485,8 @@ def step(
                     points, out,
                 )  # fmt: skip
                 if who >= 0 and meta[who].tracks_end > meta[who].tracks and feed(
-                    meta[who], before, time, rows_from, context[CURSOR], out, lists, track_infos, window_infos, tracks,
-                    windows, cells, context,
+                    meta[who], before, time, rows_from, context[CURSOR], True, out, lists, track_infos, window_infos,
+                    tracks, windows, cells, context,
                 ):  # fmt: skip
                     changed = True
                 told += 1

@@ -319,7 +319,16 @@ def _take_workday(
 
 @inner
 def _nights(w: WindowRow, info: WindowInfoRow, cells: Longs, context: Longs) -> tuple[int, int]:
-    """The last night, or the median of those before it."""
+    """The last night, what more than half of the last nights reached, or the median of those before the last."""
+    if info.fn == _NIGHT and info.days > 0:
+        # Of nights that are not known nothing is believed: they count as if nothing had been used.
+        for place in range(info.days):
+            night = w.last - place
+            at = info.start + night % info.length
+            taken = night > 0 and cells[at, 1] == MEASURED_CELL
+            context[SORTING + place] = cells[at, 0] if taken else NEVER
+        value = nth_of(info.days, 500, context)
+        return (value, 1) if value != NEVER else (np.int64(0), 0)
     if info.fn == _NIGHT:
         at = info.start + w.last % info.length
         return cells[at, 0], 1 if w.last > 0 and cells[at, 1] == MEASURED_CELL else 0
@@ -359,9 +368,19 @@ def _same_hours(
 
 @inner
 def _update(
-    w: WindowRow, info: WindowInfoRow, lists: Longs, track_infos: Records, tracks: Records, cells: Longs, context: Longs
+    w: WindowRow,
+    info: WindowInfoRow,
+    live: bool,
+    lists: Longs,
+    track_infos: Records,
+    tracks: Records,
+    cells: Longs,
+    context: Longs,
 ) -> bool:
-    """Takes up the cells that all points have finished; whether what it says has changed."""
+    """Takes up the cells that all points have finished; whether what it says has changed.
+
+    What was imported is taken up too, and wakes nobody: until a live reading finishes a cell nothing is known.
+    """
     end = FAR
     for k in range(info.tracks, info.tracks_end):
         if tracks[lists[k, 0]].cell == NEVER:
@@ -376,6 +395,10 @@ def _update(
             else:
                 _take_night(w, info, cell, lists, track_infos, tracks, cells, context)
     w.done = end
+    if not live:
+        w.value = 0
+        w.known = 0
+        return False
     value = w.value
     known = w.known
     if info.fn == _NIGHT or info.fn == _BASELINE:
@@ -401,6 +424,7 @@ def feed(
     time: int,
     first: int,
     last: int,
+    live: bool,
     out: Longs,
     lists: Longs,
     track_infos: Records,
@@ -418,6 +442,7 @@ def feed(
         time: of the reading.
         first: of its rows.
         last: after them.
+        live: whether the reading was, or else imported.
         out: rows.
         lists: of the layout.
         track_infos: of the layout.
@@ -436,6 +461,6 @@ def feed(
     changed = False
     for k in range(m.windows, m.windows_end):
         window = lists[k, 0]
-        if _update(windows[window], window_infos[window], lists, track_infos, tracks, cells, context):
+        if _update(windows[window], window_infos[window], live, lists, track_infos, tracks, cells, context):
             changed = True
     return changed

@@ -36,7 +36,7 @@ from schemas.rules.language import (
     suggest,
 )
 from schemas.rules.program import CELL_MS, CELLS_MAX, DAYS_MAX, FLAG_ROLES, FLAGS, LOOKS_MAX, STACK_MAX, Fn, Look, Op
-from schemas.rules.quantities import DIMENSIONLESS, DURATION, Dimension, Quantity, describe, literal, rate
+from schemas.rules.quantities import DIMENSIONLESS, DURATION, Dimension, Quantity, describe, hourly, literal, rate
 from schemas.rules.schedules import WORKDAY
 
 QUOTIENT_STEPS: Final = 1_000_000
@@ -136,16 +136,36 @@ def compile_expression(node: Node, scope: Scope) -> Program | None:
         return None
     if isinstance(found, bool):
         raise _fail(node, f"it is always {str(found).lower()}; an expression must depend on a role or a schedule")
-    if stack_depth(found.code) > STACK_MAX:
-        raise _fail(node, f"it needs a stack of {stack_depth(found.code)}, at most {STACK_MAX}; nest less to the right")
-    reads = {argument for op, argument in found.code if op in (Op.LOAD, Op.AGE)}
-    reads |= {argument % FLAG_ROLES for op, argument in found.code if op == Op.FLAG}
-    looks = {argument for op, argument in found.code if op in (Op.WINDOW, Op.SIBLINGS)}
-    reads |= {compiler.looks[argument].role for argument in looks}
-    schedules = sorted({argument for op, argument in found.code if op == Op.SCHEDULE})
-    return Program(
-        found.code, tuple(sorted(compiler.ages)), tuple(schedules), tuple(sorted(reads)), tuple(compiler.looks)
-    )
+    return compiler.program(found.code, node)
+
+
+def compile_estimate(node: Node, scope: Scope) -> Program | None:
+    """Compiles the flow that a rule estimates: an hour of it in the smallest unit of what its roles count.
+
+    Returns:
+        The program, whose result is that integer, rounded towards minus infinity; None when all of it reads roles that
+        are absent.
+
+    Raises:
+        ExpressionError: unknown names, or it is no flow of something that is counted.
+    """
+    compiler = _Compiler(scope)
+    found = compiler.lower(node)
+    if isinstance(found, _Absent):
+        return None
+    if not isinstance(found, _Measured) or _aged(found):
+        raise _fail(node, "an estimate is a flow that is measured, as `flow` or `min_over(water, 24h, 1h)`")
+    step = hourly(found.dimension)
+    if step is None:
+        raise _fail(node, f"this is {describe(found.dimension)}; an estimate is a flow, as of L/h or W")
+    factor = found.step / step
+    scaling: Code = ()
+    if factor != 1:
+        scaling = (
+            (Op.PUSH, compiler.int64(node, factor.numerator)),
+            (Op.MUL, compiler.int64(node, factor.denominator)),
+        )
+    return compiler.program((*found.code, *scaling), node)
 
 
 def stack_depth(code: Code) -> int:
@@ -175,6 +195,21 @@ class _Compiler:
         self.indices = {name: index for index, name in enumerate(scope.roles)}
         self.ages: set[tuple[int, int]] = set()
         self.looks: list[Look] = []
+
+    def program(self, code: Code, node: Node) -> Program:
+        """The program of a code, with what it reads.
+
+        Raises:
+            ExpressionError: its stack is too deep.
+        """
+        if stack_depth(code) > STACK_MAX:
+            raise _fail(node, f"it needs a stack of {stack_depth(code)}, at most {STACK_MAX}; nest less to the right")
+        reads = {argument for op, argument in code if op in (Op.LOAD, Op.AGE)}
+        reads |= {argument % FLAG_ROLES for op, argument in code if op == Op.FLAG}
+        looks = {argument for op, argument in code if op in (Op.WINDOW, Op.SIBLINGS)}
+        reads |= {self.looks[argument].role for argument in looks}
+        schedules = sorted({argument for op, argument in code if op == Op.SCHEDULE})
+        return Program(code, tuple(sorted(self.ages)), tuple(schedules), tuple(sorted(reads)), tuple(self.looks))
 
     def lower(self, node: Node) -> _Value:
         if isinstance(node, Number):
@@ -274,8 +309,9 @@ class _Compiler:
         arguments = [self.lower(one) for one in node.rest]
         cell_ms = self.scope.cell_ms
         if node.function in ("night", "baseline"):
-            count = self.whole(node, 0, arguments, 28, 2) if node.function == "baseline" else 0
-            look = Look(Fn.BASELINE if count else Fn.NIGHT, index, days=count)
+            before = node.function == "baseline"
+            count = self.whole(node, 0, arguments, 28, 2) if before else self.whole(node, 0, arguments, 0, 2)
+            look = Look(Fn.BASELINE if before else Fn.NIGHT, index, days=count)
             return look, self.over(node, quantity, cell_ms)
         if node.function == "quantile":
             part = arguments[0]
@@ -513,4 +549,4 @@ def _hint(left: _Constant | _Measured, right: _Constant | _Measured) -> str:
     return "; a number needs a unit here, as in `50 W`" if bare else ""
 
 
-__all__ = ["Code", "Place", "Program", "Scope", "compile_expression", "stack_depth"]
+__all__ = ["Code", "Place", "Program", "Scope", "compile_estimate", "compile_expression", "stack_depth"]

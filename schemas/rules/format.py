@@ -191,6 +191,7 @@ class Rule(_Model):
     roles: dict[Name, Annotated[Binding, BeforeValidator(_binding)]]
     expr: Text
     clear: Text = ""
+    estimate: Text = ""
     for_ms: Duration = Field(default=0, alias="for")
     keep_ms: Duration = Field(default=0, alias="keep_firing_for")
     stale_ms: Duration | None = Field(default=None, alias="stale_after")

@@ -18,7 +18,7 @@ from schemas.errors import ExpressionError, Fault, ModelError
 from schemas.model.document import LIMITS, Document
 from schemas.roles import ROLES
 from schemas.rules import schedules
-from schemas.rules.compile import Program, Scope, compile_expression
+from schemas.rules.compile import Program, Scope, compile_estimate, compile_expression
 from schemas.rules.format import ANYTHING, Binding, Override, Rule, overrides_of, parse_pack
 from schemas.rules.language import Call, Node, parse, walk
 from schemas.rules.program import (
@@ -63,6 +63,7 @@ class Parsed:
     overrides: tuple[Override, ...]
     raising: Node
     clearing: Node | None
+    estimating: Node | None
     timed: frozenset[str]
     scheduled: bool
     pack: int
@@ -139,12 +140,14 @@ def parse_rule(rule: Rule, overrides: tuple[Override, ...], pack: int, path: tup
         ExpressionError: one of them is wrong.
     """
     raising, clearing = parse(rule.expr), parse(rule.clear) if rule.clear else None
-    calls = [node for tree in (raising, clearing) if tree for node in walk(tree) if isinstance(node, Call)]
+    estimating = parse(rule.estimate) if rule.estimate else None
+    calls = [node for tree in (raising, clearing, estimating) if tree for node in walk(tree) if isinstance(node, Call)]
     return Parsed(
         rule,
         overrides,
         raising,
         clearing,
+        estimating,
         frozenset(call.argument for call in calls if call.function == "interval"),
         any(call.function in _CALENDAR for call in calls),
         pack,
@@ -249,7 +252,7 @@ class Binder:
         self.faults: list[RuleFault] = []
         self.missing: list[Missing] = []
         self._schedules = schedules.Bounds(document, view.zone)
-        self._programs: list[tuple[Parsed, Settings, Program, Program | None]] = []
+        self._programs: list[tuple[Parsed, Settings, Program, Program | None, Program | None]] = []
         self._variants: dict[tuple[object, ...], _Variant | None] = {}
         self._slots: dict[tuple[object, ...], _Slot] = {}
         self._numbers: dict[_Slot, int] = {}
@@ -430,6 +433,8 @@ class Binder:
             raising = compile_expression(parsed.raising, scope)
             part = "clear"
             clearing = compile_expression(parsed.clearing, scope) if parsed.clearing else None
+            part = "estimate"
+            estimate = compile_estimate(parsed.estimating, scope) if parsed.estimating else None
         except ExpressionError as error:
             path = (*parsed.path, part)
             self.faults.append(
@@ -438,33 +443,35 @@ class Binder:
             return None
         if raising is None:
             return None
-        reads = frozenset(raising.reads) | frozenset(clearing.reads if clearing else ())
-        looks = raising.looks
-        if clearing:
-            looks = tuple(dict.fromkeys((*raising.looks, *clearing.looks)))
-            clearing = dataclasses.replace(clearing, code=_renumbered(clearing, looks))
-        self._programs.append((parsed, settings, raising, clearing))
+        others = [program for program in (clearing, estimate) if program]
+        reads = frozenset(raising.reads).union(*(program.reads for program in others))
+        looks = tuple(dict.fromkeys((*raising.looks, *(look for program in others for look in program.looks))))
+        clearing, estimate = (
+            dataclasses.replace(program, code=_renumbered(program, looks)) if program else None
+            for program in (clearing, estimate)
+        )
+        self._programs.append((parsed, settings, raising, clearing, estimate))
         return _Variant(len(self._programs) - 1, reads, looks)
 
     def arrays(self) -> CompiledRules:
         """Everything that was bound, as arrays."""
         code: list[tuple[int, int]] = []
-        spans: list[tuple[int, int, int, int]] = []
+        spans: list[list[int]] = []
         ages: set[tuple[int, int, int]] = set()
         uses: set[tuple[int, int]] = set()
-        for row, (_, _, raising, clearing) in enumerate(self._programs):
-            start = len(code)
-            code += raising.code
-            middle = len(code)
-            code += clearing.code if clearing else ()
-            spans.append((start, middle, middle, len(code)))
-            for program in (raising, clearing) if clearing else (raising,):
+        for row, (_, _, *programs) in enumerate(self._programs):
+            ends = [len(code)]
+            for program in programs:
+                code += program.code if program else ()
+                ends.append(len(code))
+            spans.append([ends[0], ends[1], ends[1], ends[2], ends[2], ends[3]])
+            for program in filter(None, programs):
                 ages |= {(row, role, threshold_ms) for role, threshold_ms in program.ages}
                 uses |= {(row, index) for index in program.schedules}
-        span = np.asarray(spans, np.int32).reshape(-1, 4)
+        span = np.asarray(spans, np.int32).reshape(-1, 6)
         slots = list(self._numbers)
         bounds = self._schedules.found
-        rules = [(parsed.rule, settings) for parsed, settings, _, _ in self._programs]
+        rules = [(parsed.rule, settings) for parsed, settings, *_ in self._programs]
         stale_ms = self.document.limits.get("stale_ms", LIMITS["stale_ms"])
         inst_slot = np.full((len(self._instances), ROLES_MAX), NO_SLOT, np.int32)
         for index, instance in enumerate(self._instances):
@@ -485,7 +492,8 @@ class Binder:
             subjects=tuple(self._subjects),
             code=np.asarray(code, np.int64).reshape(-1, 2),
             raise_span=np.ascontiguousarray(span[:, :2]),
-            clear_span=np.ascontiguousarray(span[:, 2:]),
+            clear_span=np.ascontiguousarray(span[:, 2:4]),
+            estimate_span=np.ascontiguousarray(span[:, 4:]),
             for_ms=np.asarray([settings.for_ms for _, settings in rules], np.int64),
             keep_ms=np.asarray([settings.keep_ms for _, settings in rules], np.int64),
             stale_ms=np.asarray([stale_ms if rule.stale_ms is None else rule.stale_ms for rule, _ in rules], np.int64),

@@ -44,7 +44,7 @@ FUNCTIONS: Final[Mapping[str, tuple[str, int, int]]] = MappingProxyType(
         "min_over": ("min_over(role, 24h) or min_over(role, 24h, 1h)", 1, 2),
         "max_over": ("max_over(role, 24h) or max_over(role, 24h, 1h)", 1, 2),
         "quantile": ("quantile(role, 90 %, 10)", 2, 2),
-        "night": ("night(role)", 0, 0),
+        "night": ("night(role) or night(role, 5)", 0, 1),
         "baseline": ("baseline(role) or baseline(role, 28)", 0, 1),
         "siblings": ("siblings(role) or siblings(increase(role, 24h))", 0, 0),
     }

@@ -9,7 +9,7 @@ from schemas.codec import Json
 from schemas.errors import ExpressionError, Fault
 from schemas.model.document import Document
 from schemas.roles import ROLES
-from schemas.rules.compile import Scope, compile_expression
+from schemas.rules.compile import Scope, compile_estimate, compile_expression
 from schemas.rules.format import (
     ANYTHING,
     SEVERITIES,
@@ -220,20 +220,20 @@ class _Checker:
         }
         scope = Scope(roles, params, _AnySchedule({WORKDAY: 0}), dict.fromkeys(roles, _SAMPLE_INTERVAL_MS))
         used: set[str] = set()
-        for part, text in (("expr", self.rule.expr), ("clear", self.rule.clear)):
+        for part, text in (("expr", self.rule.expr), ("clear", self.rule.clear), ("estimate", self.rule.estimate)):
             if not text:
                 continue
             try:
                 tree = parse(text)
                 used |= {node.name for node in walk(tree) if isinstance(node, Param)}
-                compile_expression(tree, scope)
+                (compile_estimate if part == "estimate" else compile_expression)(tree, scope)
             except ExpressionError as error:
                 if override:
                     self.fail_at(override, f"{part} of {self.rule.alert}: column {error.column}: {error.reason}")
                 else:
                     self.fail((part,), f"column {error.column}: {error.reason}", error.line - 1)
         for name in sorted(set(params) - used) if not self.faults else ():
-            self.fail(("params", name), f"${name} is used by neither expr nor clear")
+            self.fail(("params", name), f"${name} is used by neither expr nor clear nor estimate")
 
 
 def _sample(role: str) -> Quantity:

@@ -81,7 +81,8 @@ class Fn(IntEnum):
     """smallest of the last `cells`, `bucket` of them taken together wherever they begin"""
     MAX = 4
     NIGHT = 5
-    """median cell of the last night that is over"""
+    """median cell of the last night that is over; with `days`, what more than half of so many last nights reached:
+    `night(x, 5) > y` is true when x was above y in three of the last five nights"""
     BASELINE = 6
     """median of the `days` nights before that one"""
     QUANTILE = 7
@@ -133,6 +134,7 @@ class CompiledRules:
 
     Programs: `code` int64[n, 2] holds all programs one after another; rule r raises by code[raise_span[r,
     0]:raise_span[r, 1]] and clears by clear_span likewise (equal ends: clears when the raise expression is false).
+    estimate_span: its estimate of a flow, whose result is a number and no truth (equal ends: it makes none).
 
     Rules (one row each): `names`, `severities`, `for_ms`, `keep_ms`, `stale_ms` (firing and unknown for so long:
     stale), `ages`: int64[m, 3] rows (rule, role index, threshold ms) of every `age(role)` that is compared with a
@@ -169,6 +171,7 @@ class CompiledRules:
     code: NDArray[np.int64]
     raise_span: NDArray[np.int32]
     clear_span: NDArray[np.int32]
+    estimate_span: NDArray[np.int32]
     for_ms: NDArray[np.int64]
     keep_ms: NDArray[np.int64]
     stale_ms: NDArray[np.int64]

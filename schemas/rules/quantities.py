@@ -109,6 +109,16 @@ def rate(counted: Quantity, over_ms: int) -> Quantity | None:
     return None
 
 
+def hourly(flow: Dimension) -> Fraction | None:
+    """The step in which a flow counts the smallest units of an hour: 1 mL/h, 1 Wh/h. None: it is no flow."""
+    for unit in units.UNITS.values():
+        if unit.integral_divisor and dimension(unit.dimension) == flow:
+            smallest = units.UNITS[unit.integral_unit]
+            found = rate(Quantity(dimension(smallest.dimension), smallest.ratio), 3_600_000)
+            return None if found is None else found.step
+    return None
+
+
 def describe(what: Dimension) -> str:
     """A dimension for a message."""
     if not what.powers:

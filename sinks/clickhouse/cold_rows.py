@@ -100,6 +100,7 @@ PLANS: Final = {
             severity name
             valid_at time
             started_at time
+            estimate Int64
             config_version UInt64
         """ + _TASK),
         ("site", "rule", "subject", "episode", "sequence"), _OF_TASK, ("valid_at", "valid_at"), listed=True,

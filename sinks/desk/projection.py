@@ -152,6 +152,26 @@ class Silence:
         return self.matcher.holds(labels)
 
 
+HOUR_MS: Final = 3_600_000
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Flow:
+    """What a rule estimated when its alert fired: a leak, as far as it can be told then.
+
+    Attributes:
+        medium: what flows.
+        unit: the smallest unit of it.
+        per_hour: an hour of it.
+        cost_per_day: the next 24 hours of it by the tariffs of each, 1/10000 yuan; None where one has no price.
+    """
+
+    medium: str
+    unit: str
+    per_hour: int
+    cost_per_day: int | None
+
+
 @dataclasses.dataclass(slots=True)
 class Alert:
     """One episode, as the data and people have it.
@@ -166,6 +186,8 @@ class Alert:
         since_known_at: when it knew of the first row.
         wasted: quantity by (medium, unit).
         cost: 1/10000 yuan, None where nothing that was wasted has a price.
+        estimate: what its rule estimated when it fired or its severity rose last; None: it makes no estimate, or could
+            not.
         parts: point → whether its last part is in `wasted`; points of which nothing is known yet are not here.
         history: everything that happened to it, in the order of the log's time.
         work_orders: id → order, in the order of their making.
@@ -180,6 +202,7 @@ class Alert:
     since_known_at: int = 0
     wasted: dict[tuple[str, str], int] = dataclasses.field(default_factory=dict)
     cost: int | None = None
+    estimate: Flow | None = None
     parts: dict[int, bool] = dataclasses.field(default_factory=dict)
     history: list[Entry] = dataclasses.field(default_factory=list)
     work_orders: dict[str, WorkOrder] = dataclasses.field(default_factory=dict)
@@ -317,12 +340,24 @@ class Projection:
             alert.history = self.early.pop(key, [])
         alert.state, alert.valid_at, alert.known_at = row["state"], row["valid_at"], row["known_at"]
         alert.severity = row["severity"]
+        alert.estimate = self._flow(key, row) or alert.estimate
         bisect.insort(alert.history, entry, key=lambda one: one.order)
         if key in self.early_parts:
             for part in self.early_parts.pop(key):
                 self.take_part(part)
         self.judge(alert)
         return alert
+
+    def _flow(self, key: Key, row: Mapping[str, Any]) -> Flow | None:
+        """The estimate of a row, with what a day of it costs."""
+        per_hour = row.get("estimate", -1)
+        site = self.sites.get(key[0])
+        medium, unit = site.estimated(key[1], key[2]) if site and per_hour >= 0 else ("", "")
+        if site is None or not unit:
+            return None
+        costs = [site.prices.cost(medium, row["valid_at"] + hour * HOUR_MS, per_hour) for hour in range(24)]
+        known = [cost for cost in costs if cost is not None]
+        return Flow(medium, unit, per_hour, sum(known) if len(known) == len(costs) else None)
 
     def take_part(self, row: Mapping[str, Any]) -> Alert | None:
         """A row of `episode_rows`; None where the alert has no row yet."""

@@ -148,6 +148,32 @@ class Site:
             self._wasting[rule] = {found.id: found for found in view.subjects(parsed[rule].rule.each)}
         return self._wasting[rule]
 
+    def estimated(self, rule: str, subject: str) -> tuple[str, str]:
+        """(medium, unit) of what a rule estimates an hour of; empty texts where it estimates nothing.
+
+        Those of a point of its roles that belongs to the subject, or else of any: what a branch is fed with, all are.
+        """
+        known = self.rules.get(rule, {})
+        bindings = known.get("roles")
+        if not known.get("estimate") or not isinstance(bindings, dict):
+            return "", ""
+        roles: set[str] = set()
+        for binding in bindings.values():
+            named = binding.get("role") if isinstance(binding, dict) else binding
+            roles.update(map(str, named) if isinstance(named, list) else [str(named)])
+        points = [one for role in sorted(roles) for one in self._of_role.get(role, [])]
+        own = [one for one in points if subject in (one.get("id"), one.get("space"), one.get("equip"))]
+        number = next((one.get("number") for one in own or points), None)
+        return self.unit(number) if isinstance(number, int) else ("", "")
+
+    @functools.cached_property
+    def _of_role(self) -> dict[str, list[Row]]:
+        found: dict[str, list[Row]] = {}
+        for rows in self.rows("point").values():
+            for row in rows:
+                found.setdefault(str(row.get("role")), []).append(row)
+        return found
+
     @functools.cached_property
     def _bound(self) -> tuple[SiteView, dict[str, Parsed]]:
         """What rules run on, and the rules; only an end of an alert asks for it."""

@@ -31,6 +31,8 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "from to": ("{0}–{1}，历时 {2}", "{0}–{1}, {2}"),
     "wasted": ("已浪费 {0}", "wasted {0}"),
     "cost": ("约 {0} 元", "about {0} yuan"),
+    "flow": ("估计流量 {0}/h", "about {0}/h"),
+    "a day": ("每天约 {0} 元", "about {0} yuan a day"),
     "so far": ("{0}（数据未到齐，截至目前）", "{0} so far"),
     "not in yet": ("用量数据未到齐", "usage not known yet"),
     "to do": ("处理：{0}", "to do: {0}"),
@@ -106,6 +108,8 @@ class Wording:
         site = self._projection.sites.get(notice.site)
         when = "" if self.sensitive(notice.key) else _when(alert, site, language, ended)
         lines.append(say("; ", language).join(filter(None, [when, self._spent(alert, language)])))
+        if not ended and not self.sensitive(notice.key):
+            lines.append(flow(alert, language))
         action = self._names.action(notice.site, notice.rule, language)
         if not ended and action:
             lines.append(say("to do", language, safe(action)))
@@ -254,6 +258,17 @@ def spent(alert: Alert, language: Language) -> str:
     said = [say("wasted", language, "、".join(parts) if language == "zh" else ", ".join(parts))] if parts else []
     if alert.cost is not None:
         said.append(say("cost", language, f"{alert.cost / 10_000:,.2f}"))
+    return say("; ", language).join(said)
+
+
+def flow(alert: Alert, language: Language) -> str:
+    """What runs away and what a day of it costs: 估计流量 18.0 L/h，每天约 1.77 元; empty where that is not known."""
+    if alert.estimate is None:
+        return ""
+    scale, shown = _SCALES.get(alert.estimate.unit, (1, alert.estimate.unit))
+    said = [say("flow", language, f"{alert.estimate.per_hour / scale:,.1f} {safe(shown)}")]
+    if alert.estimate.cost_per_day is not None:
+        said.append(say("a day", language, f"{alert.estimate.cost_per_day / 10_000:,.2f}"))
     return say("; ", language).join(said)
 
 

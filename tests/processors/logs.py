@@ -58,7 +58,8 @@ RULES = pack(
     expr: flow * 2 > 10 L/min or light / 3 > 100 W
     for: 0s
     stale_after: 3m
-    wastes: [flow]""",
+    wastes: [flow]
+    estimate: flow - 1 L/min""",
     """Usage
     each: {space: [office]}
     roles: {load: energy, light: light_power}

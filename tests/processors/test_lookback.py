@@ -63,8 +63,8 @@ def rule(expr: str, roles: str = "load: energy", each: str = "{space: [office]}"
     return f"Past\neach: {each}\nroles: {{{roles}}}\nexpr: {expr}\n{more}"
 
 
-def quarters(*columns: tuple[int, list[int]], start: int = T0) -> list[tuple[int, bytes]]:
-    """Readings of points every quarter of an hour; a register's values are its steps."""
+def quarters(*columns: tuple[int, list[int]], start: int = T0, imported: int = 0) -> list[tuple[int, bytes]]:
+    """Readings of points every quarter of an hour, the first ones imported; a register's values are its steps."""
     found = []
     sums = {number: 0 for number, _ in columns}
     for place in range(max(len(values) for _, values in columns)):
@@ -75,7 +75,8 @@ def quarters(*columns: tuple[int, list[int]], start: int = T0) -> list[tuple[int
                 sums[number] = sums[number] + values[place] if number in (METER, THIRD) else values[place]
                 rows.append((number, time, sums[number]))
         if rows:
-            found.append((time + S, batch(rows, base_ms=time)))
+            mode = "backfill" if place < imported else "live"
+            found.append((time + S, batch(rows, base_ms=time, mode=mode)))
     return found
 
 
@@ -120,13 +121,13 @@ def test_an_average_of_a_gauge_is_weighted_by_time() -> None:
     assert fired(doc, quarters((PEOPLE, [0, 1, 1, 1, 1, 0, 0, 0, 0, 0]))) == [("firing", 1), ("resolved", 1.75)]
 
 
-def nights(values: list[int], spread: int = 0) -> list[tuple[int, bytes]]:
+def nights(values: list[int], imported: int = 0) -> list[tuple[int, bytes]]:
     """Days from midnight on with so much per quarter at night (02:00 to 04:00) and 100 Wh else."""
     steps = [0]
     for night in values:
         steps += [night if 8 <= quarter < 16 else 100 for quarter in range(96)]
     midnight = T0 + 15 * HOUR  # 00:00 in Shanghai
-    return quarters((METER, steps), start=midnight)
+    return quarters((METER, steps), start=midnight, imported=imported)
 
 
 def test_a_night_against_the_nights_before() -> None:
@@ -136,6 +137,32 @@ def test_a_night_against_the_nights_before() -> None:
     # the third night ends at 04:00 of the third day, and its last quarter is known when the meter says so
     assert found == [("firing", 15 + 48 + 4.25), ("resolved", 15 + 72 + 4.25)]
     assert fired(doc, nights([10, 30])) == []
+
+
+def test_more_than_half_of_the_last_nights() -> None:
+    """Three of five, in any order; a night that nobody read is not one of them."""
+    doc = site(rule("night(load, 5) > 100 W"))
+    third, fourth = 15 + 48 + 4.25, 15 + 72 + 4.25
+    assert fired(doc, nights([30, 30, 30])) == [("firing", third)]
+    assert fired(doc, nights([10, 30, 10, 30, 10])) == []
+    # from the sixth night on only two of the last five are high
+    assert fired(doc, nights([30, 10, 30, 30, 10, 10])) == [("firing", fourth), ("resolved", fourth + 48)]
+    unread = nights([30, 30, 30, 30])
+    night = slice(2 * 96 + 4, 2 * 96 + 20)
+    assert fired(doc, unread[: night.start] + unread[night.stop :]) == [("firing", fourth)]
+
+
+def test_what_was_imported_fills_what_looks_back() -> None:
+    """Nights from a file and then a live one: the baseline is known at once, and the import itself wakes nobody."""
+    doc = site(rule("night(load) > 1.5 * baseline(load, 2)"))
+    values, live = [10, 10, 30, 10], 2 * 96 + 40
+    assert [state for state, _ in fired(doc, nights(values)[live:])] == []
+    log = nights(values, imported=live)
+    found = fired(doc, log)
+    # the high night was imported: the first quarter of an hour that is live and finished shows it
+    assert found == [("firing", (log[live][0] - S - T0) / HOUR), ("resolved", 15 + 72 + 4.25)]
+    assert fired(doc, log[:live]) == []
+    compare(records([(T0, config(doc)), *log]), library(doc))
 
 
 def test_the_usual_of_this_hour_on_working_days() -> None:
@@ -232,7 +259,8 @@ FUNCTIONS = [
     rule("max_over(load, 1h) > 1.2 * avg_over(load, 3h)", "load: {role: power}").replace("Past", "Peak"),
     rule("min_over(load, 1h, 30 min) > 20 W and avg_over(people, 1h) < 0.5", "load: {role: power}, people: occupancy").replace("Past", "Low"),
     rule("night(load) > 1.1 * baseline(load, 2)", "load: energy").replace("Past", "Night"),
-    rule("avg_over(load, 15 min) > quantile(load, 75 %, 1)", "load: energy").replace("Past", "Usual"),
+    rule("night(load, 3) >= 60 W", "load: energy", more="estimate: night(load, 3) - night(load)").replace("Past", "Half"),
+    rule("avg_over(load, 15 min) > quantile(load, 75 %, 1)", "load: energy", more="estimate: avg_over(load, 2h) / 3").replace("Past", "Usual"),
     rule("load > 2 * siblings(load) and increase(meter, 30 min) > 0 Wh", "load: {role: power}, meter: energy", more="escalate: {critical: 1h}").replace("Past", "Alone"),
     rule("increase(load, 1h) > siblings(increase(load, 1h))").replace("Past", "Most"),
     SILENT, DOWN,
@@ -267,7 +295,8 @@ def history(seed: int, days: float) -> list[tuple[int, bytes]]:
                 value = chooser.choice([0, 1]) if number == PEOPLE else load.get(number, 0) * 1000
             rows.append((number, time, value, "good" if chooser.random() < 0.97 else "estimated"))
         chooser.shuffle(rows)
-        found.append((now + chooser.choice([0, S, 5 * MIN]), batch(rows, base_ms=now)))
+        mode = "backfill" if chooser.random() < 0.1 else "live"
+        found.append((now + chooser.choice([0, S, 5 * MIN]), batch(rows, base_ms=now, mode=mode)))
         found += [(now + 7 * MIN, tick())]
     return sorted(found, key=lambda one: one[0])
 

@@ -76,6 +76,7 @@ def show(asked: Asked) -> Response:
         hidden=hidden,
         site=site,
         space=space,
+        flow="" if hidden else _flow(asked, alert),
         ended=formatting.local(alert.valid_at, site.zone) if site and alert.state != "firing" else "",
         history=alert.history[::-1],
         silence=asked.parts.live.silence_of(alert),
@@ -86,6 +87,16 @@ def show(asked: Asked) -> Response:
         now_ms=now_ms,
         orders=[(order, order.status(alert, time.time_ns() // 1_000_000)) for order in alert.work_orders.values()],
     )
+
+
+def _flow(asked: Asked, alert: Alert) -> str:
+    """What the rule estimated, and what a day of it costs; empty where it estimates nothing."""
+    found = alert.estimate
+    if found is None:
+        return ""
+    name = "flow alone" if found.cost_per_day is None else "flow of a day"
+    said = formatting.quantity(found.per_hour, found.unit)
+    return asked.say(name, flow=said, cost=formatting.money(found.cost_per_day))
 
 
 def named(asked: Asked) -> Response:

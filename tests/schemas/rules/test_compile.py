@@ -10,7 +10,7 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from schemas.errors import ExpressionError
-from schemas.rules.compile import Program, Scope, compile_expression, stack_depth
+from schemas.rules.compile import Program, Scope, compile_estimate, compile_expression, stack_depth
 from schemas.rules.evaluate import INT64_MAX, INT64_MIN, evaluate
 from schemas.rules.language import parse
 from schemas.rules.program import FALSE, FLAGS, STACK_MAX, TRUE, UNKNOWN, Op
@@ -394,3 +394,28 @@ def test_a_span_in_minutes_may_be_written_as_durations_are() -> None:
         assert [look.cells for look in program.looks] == [2]
     with pytest.raises(ExpressionError):
         compile_expression(parse("light > 30m"), Scope(roles, {}, {}, {}))
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "per_hour"),
+    [
+        ("f", {"f": 300}, 18_000),  # 0.3 L/min
+        ("f - 0.2 L/min", {"f": 300}, 6_000),
+        ("p", {"p": 1500}, 1),  # 1.5 W in whole Wh an hour
+        ("q", {"q": 1500}, 1500),
+    ],
+)
+def test_an_estimate_is_an_hour_in_the_smallest_unit(text: str, values: dict[str, int], per_hour: int) -> None:
+    """Millilitres or watt hours, rounded down; unknown where a role is."""
+    program = compile_estimate(parse(text), SCOPE)
+    assert program is not None
+    row = [values.get(name, 0) for name in ROLES]
+    assert evaluate(program.code, row, [True] * len(row), [0] * len(row), (0, 0)) == (per_hour, True)
+    assert not evaluate(program.code, row, [False] * len(row), [0] * len(row), (0, 0))[1]
+
+
+@pytest.mark.parametrize("text", ["f > 1 L/min", "t", "f * f", "5 L/min", "age(p)"])
+def test_an_estimate_that_is_no_flow_is_refused(text: str) -> None:
+    """A truth, a temperature, a square, a constant, an age."""
+    with pytest.raises(ExpressionError, match="estimate"):
+        compile_estimate(parse(text), SCOPE)

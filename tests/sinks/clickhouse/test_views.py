@@ -122,6 +122,7 @@ class Published:
                 "severity": "warning",
                 "valid_at": at,
                 "started_at": start,
+                "estimate": -1,
             }
             for state, at in states
         ]

@@ -147,6 +147,7 @@ class World:
             "severity": "warning",
             "valid_at": at,
             "started_at": at,
+            "estimate": -1,
         }
         self.alerts.append((partition, first, row["episode"], row["state"]))
         message = {"topic": topics.METER_READINGS, "partition": partition, "sequence": first, "rows": [row]}

@@ -92,7 +92,7 @@ class World:
         row = {
             "site": "east", "offset": self._offset, "known_at": now, "config_version": 1, "rule": "LightsInEmptyRoom",
             "subject": "E1-101", "episode": 1, "state": state, "severity": "warning", "valid_at": now - 60_000,
-            "started_at": now - 3_600_000,
+            "started_at": now - 3_600_000, "estimate": -1,
         } | fields  # fmt: skip
         message = {"topic": METER_READINGS, "partition": 0, "sequence": self._offset, "rows": [row]}
         self._producer.produce(f"{self.settings.kafka.prefix}{ALERTS}", codec.write("alert_rows", message), partition=0)

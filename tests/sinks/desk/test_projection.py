@@ -14,6 +14,7 @@ from schemas.errors import ActionError
 from sinks.desk.actions import OF_ALERT, Action, check
 from sinks.desk.projection import Projection
 from sinks.desk.sites import Site
+from sinks.notify.wording import LANGUAGES, flow
 from tests.sinks.desk.world import NOON_MS, ROOM, alert_row, part_row, site_of
 from tests.support.patience import patient
 
@@ -294,3 +295,47 @@ def held(function: Callable[[Site, str], Any], go: threading.Event) -> Callable[
         return function(site, rule)
 
     return waiting
+
+
+TAP = """
+pack: taps
+rules:
+  - alert: Tap
+    each: {space: [office]}
+    roles: {flow: water_flow}
+    expr: flow > 0.2 L/min
+    estimate: flow
+    annotations: {zh: {summary: 水, action: 关}, en: {summary: Water runs, action: Close it}}
+    source: test
+"""
+
+
+@pytest.mark.parametrize("priced", [True, False])
+def test_what_a_leak_costs_a_day(tmp_path: Path, priced: bool) -> None:
+    """In L/h, and in yuan a day where a dated tariff has a price; a later row without an estimate keeps it."""
+    model: dict[str, Any] = {"packs": {"taps.yaml": TAP}}
+    if not priced:
+        model["tariffs"] = [{"id": "grid", "medium": "electricity", "price": "0.9", "source": "test"}]
+    site = site_of(tmp_path, **model)
+    key = ("east", "Tap", "E1-101", 1)
+    projection = Projection({"east": site})
+    projection.take_row(alert_row(key, "firing", NOON_MS, estimate=18_000))
+    alert = projection.take_row(alert_row(key, "firing", NOON_MS + 1, "critical", estimate=-1))
+
+    assert alert.estimate is not None
+    assert (alert.estimate.medium, alert.estimate.unit, alert.estimate.per_hour) == ("water", "mL", 18_000)
+    # 0.432 m3 a day at 4.10 yuan
+    assert alert.estimate.cost_per_day == (17_712 if priced else None)
+    said = {language: flow(alert, language) for language in LANGUAGES}
+    assert said == {
+        "zh": "估计流量 18.0 L/h" + ("，每天约 1.77 元" if priced else ""),
+        "en": "about 18.0 L/h" + (", about 1.77 yuan a day" if priced else ""),
+    }
+
+
+def test_most_rules_estimate_nothing(tmp_path: Path) -> None:
+    """A number without a rule that means it is no flow."""
+    projection = Projection({"east": site_of(tmp_path)})
+    alert = projection.take_row(alert_row(ROOM, "firing", NOON_MS, estimate=5))
+    assert alert.estimate is None
+    assert flow(alert, "en") == ""

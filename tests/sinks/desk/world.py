@@ -37,7 +37,7 @@ def alert_row(key: Key, state: str, known_at: int, severity: str = "warning", **
     row = {"site": site, "rule": rule, "subject": subject, "episode": episode, "state": state, "severity": severity}
     return row | {
         "offset": known_at % 1_000_000, "known_at": known_at, "config_version": 1, "valid_at": known_at,
-        "started_at": NOON_MS, **more,
+        "started_at": NOON_MS, "estimate": -1, **more,
     }  # fmt: skip
 
 

@@ -24,6 +24,7 @@ class Rule:
     severities: list[str]
     raising: Code
     clearing: Code
+    estimating: Code
     for_ms: int
     keep_ms: int
     stale_ms: int
@@ -50,7 +51,7 @@ def rules_of(compiled: CompiledRules) -> list[Rule]:
             slots.append((int(compiled.slot_agg[slot]), members) if slot >= 0 else None)
         codes = [
             [(int(op), int(argument)) for op, argument in compiled.code[span[row, 0] : span[row, 1]].tolist()]
-            for span in (compiled.raise_span, compiled.clear_span)
+            for span in (compiled.raise_span, compiled.clear_span, compiled.estimate_span)
         ]
         schedules = {}
         for number in compiled.uses_schedule[compiled.uses_schedule[:, 0] == row, 1].tolist():
@@ -128,6 +129,7 @@ class Instance:
         self.rule, self.points, self.emit = rule, points, emit
         self.windows, self.others = windows, others
         self.level = 0
+        self.estimate = -1
         self.phase = IDLE
         self.episode = 0
         self.true_since = 0
@@ -228,6 +230,11 @@ class Instance:
 
     def result(self, code: Code, clock: int, resumed: int) -> int:
         """TRUE, FALSE or UNKNOWN."""
+        value, known = self.computed(code, clock, resumed)
+        return (TRUE if value else FALSE) if known else UNKNOWN
+
+    def computed(self, code: Code, clock: int, resumed: int) -> tuple[int, bool]:
+        """(value, known) of a program."""
         values = [self.value(role, clock) for role in range(len(self.rule.slots))]
         ages = []
         for role in range(len(self.rule.slots)):
@@ -240,8 +247,7 @@ class Instance:
             schedules[number] = past[-1] if past else UNKNOWN
         looks = [self.look_at(*look, clock) for look in self.rule.looks]
         flags = [self.flags(role) for role in range(len(self.rule.slots))]
-        value, known = run_program(code, [v for v, _ in values], [k for _, k in values], ages, schedules, looks, flags)
-        return (TRUE if value else FALSE) if known else UNKNOWN
+        return run_program(code, [v for v, _ in values], [k for _, k in values], ages, schedules, looks, flags)
 
     # -- its life -----------------------------------------------------------------------------------------------------
 
@@ -257,6 +263,10 @@ class Instance:
         elif result == TRUE and self.phase != FIRING and self.inhibited:
             held, result = True, UNKNOWN
         if self.phase != IDLE or result == TRUE:
+            self.estimate = -1
+            if self.rule.estimating:
+                value, known = self.computed(self.rule.estimating, clock, resumed)
+                self.estimate = max(value, 0) if known else -1
             if result != UNKNOWN:
                 self._deadlines(min(at, clock))
             if self.phase == FIRING:
@@ -311,6 +321,7 @@ class Instance:
                 "state": state,
                 "valid_at": valid_at,
                 "started_at": self.started,
+                "estimate": self.estimate if state == "firing" else -1,
             }
         )
 

@@ -107,7 +107,7 @@ class Site:
                     for name in ("done", "value", "night", "nights", "workdays"):
                         setattr(window, name, getattr(old_window, name))
 
-    def feed(self, number: int, before: int | None, time: int, rows: list[tuple[str, Row]]) -> bool:
+    def feed(self, number: int, before: int | None, time: int, rows: list[tuple[str, Row]], live: bool = True) -> bool:
         """Gives the rows that a reading of a point made to what looks back at it; whether any of it says another thing."""
         meta = self.points[number].meta
         whole = before is not None and time - before <= meta.hold_ms
@@ -126,7 +126,7 @@ class Site:
         said = [window.value for window in self.windows]
         for window in self.windows:
             if number in window.members:
-                window.update(self.tracks)
+                window.update(self.tracks, live)
         return said != [window.value for window in self.windows]
 
     def _emitter(self, oracle: "Oracle", rule: str, subject: str) -> Callable[[Row], None]:
@@ -145,7 +145,13 @@ class Site:
         for old in olds.values():
             if old.phase == FIRING:
                 at = max(oracle.clock or 0, old.started)
-                row = {"episode": old.episode, "state": "stale", "valid_at": at, "started_at": old.started}
+                row = {
+                    "episode": old.episode,
+                    "state": "stale",
+                    "valid_at": at,
+                    "started_at": old.started,
+                    "estimate": -1,
+                }
                 old.emit({"severity": old.rule.severities[old.level], **row})
 
 
@@ -443,9 +449,10 @@ class Oracle:
         if mode != "live":
             point.unrecorded = point.unrecorded and unrecorded
         self.counts["applied" if accepted else "set_aside"] += 1
+        rows = [(stream, row) for stream, start in first.items() for row in self.rows[stream][start:]]
+        moved = site.feed(number, before, time, rows, mode == "live")
         if mode == "live":
-            rows = [(stream, row) for stream, start in first.items() for row in self.rows[stream][start:]]
-            self._moved = site.feed(number, before, time, rows)
+            self._moved = moved
             self._fact(site, point, time, value, quality, accepted)
         return ""
 

@@ -130,8 +130,8 @@ class Window:
             return min(-(-max(spells, default=0) // self.cell_ms), 96) + SPARE
         return max(self.cells, 1) + SPARE
 
-    def update(self, tracks: dict[tuple[int, int], Track]) -> None:
-        """Takes up what its points have finished."""
+    def update(self, tracks: dict[tuple[int, int], Track], live: bool) -> None:
+        """Takes up what its points have finished; what was imported makes it unknown until a live reading does."""
         mine = [tracks[number, self.measure] for number in self.members]
         if any(track.newest is None for track in mine):
             return
@@ -142,7 +142,7 @@ class Window:
         for cell in range(first if self.done is None else max(first, self.done + 1), end + 1):
             self._day(cell, mine)
         self.done = end
-        value, known = self._compute(end, mine)
+        value, known = self._compute(end, mine) if live else (0, False)
         self.value = (value, True) if known else (0, False)
 
     def cell(self, cell: int, mine: Sequence[Track]) -> tuple[int, str]:
@@ -193,6 +193,9 @@ class Window:
 
     def _compute(self, end: int, mine: Sequence[Track]) -> tuple[int, bool]:
         if self.fn == Fn.NIGHT:
+            if self.days:
+                reached = sorted((night for night in self.nights[-self.days :] if night is not None), reverse=True)
+                return (reached[self.days // 2], True) if len(reached) > self.days // 2 else (0, False)
             last = self.nights[-1] if self.nights else None
             return last or 0, last is not None
         if self.fn == Fn.BASELINE:
