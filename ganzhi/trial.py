@@ -207,6 +207,10 @@ def _of_tables(
         for reject in rejects.first:
             report(str(reject))
         count = rejects.count
+    if count > len(rejects.first):
+        report(f"{count - len(rejects.first):,} more rows and cells cannot be used")
+    if work.result.empty:
+        report(f"{work.result.empty:,} rows and cells without a value are left out")
     if kept.events:
         report(f"{kept.events:,} events of waste and vehicles are left out: without a stack only readings are tried")
     chosen = _chosen(documents, sites)

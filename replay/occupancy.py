@@ -1,5 +1,8 @@
 """Who was in a room, minute by minute, over a history: counted where there is a people counter, else estimated.
 
+A room that has motion alone is occupied while something moves and for the model's `motion_hold` after it: too little
+for the estimate, which weighs several kinds of evidence.
+
 The estimate is that of the engine (`processors.kernels.presence`), run by the time of the events (`backtest`) on a grid
 as fine as is asked for: gauge rows of the space's points are the table.
 """
@@ -18,11 +21,13 @@ from replay.readings import Readings
 from schemas.codec import contract_of
 from schemas.decode_rows import read_rows
 from schemas.model.document import Document
-from schemas.model.presence import COUNTER_ROLE, estimators, parameters, rows_of
+from schemas.model.presence import COUNTER_ROLE, estimators, in_steps, parameters, rows_of, values_of
 from schemas.topics import METER_READINGS
 
+MOTION_ROLE: Final = "motion"
 GAUGE_CONTRACT: Final = "gauge_rows"
 _WARM_UP: Final = tuple(parameters()).index("warm_up")
+_HOLD: Final = tuple(parameters()).index("motion_hold")
 _POINT, _FROM, _TO, _COUNT, _MAXIMUM, _INTEGRAL = 3, 4, 5, 6, 9, 10
 
 
@@ -33,17 +38,17 @@ class Presence:
     Attributes:
         site: its site.
         space: its id.
-        how: counted or estimated.
+        how: counted, estimated, or motion.
         from_ms: int64, start of each interval, UTC.
         every_ms: length of an interval.
-        probability: that somebody was there, mean over the interval; 0 or 1 where people were counted.
+        probability: that somebody was there, mean over the interval; 0 or 1 where it is not estimated.
         occupied: whether somebody was there for at least half of it.
-        people: mean number; None where presence is estimated.
+        people: mean number; None where nobody is counted.
     """
 
     site: str
     space: str
-    how: Literal["counted", "estimated"]
+    how: Literal["counted", "estimated", "motion"]
     from_ms: NDArray[np.int64]
     every_ms: int
     probability: NDArray[np.float64]
@@ -52,7 +57,7 @@ class Presence:
 
 
 def presence(document: Document, readings: Readings, span: Span, every_s: int = 60) -> list[Presence]:
-    """The spaces of a site that have a counter or an estimate, by id.
+    """The spaces of a site that have a counter, an estimate, or motion, by id.
 
     Args:
         document: of the site.
@@ -74,17 +79,42 @@ def presence(document: Document, readings: Readings, span: Span, every_s: int = 
         found.append(
             Presence(document.site, one.space, "estimated", at, 1000 * every_s, mean / 100_000, state[1] >= 0.5, None)
         )
-    for space, points in _counted(trial).items():
+    known = {one.space for one in found}
+    for space, points in _of_role(trial, COUNTER_ROLE).items():
         at, mean, most = _of(rows, points, span, span.from_ms)
         there = (most > 0).astype(np.float64)
         found.append(Presence(document.site, space, "counted", at, 1000 * every_s, there, most > 0, mean))
+        known.add(space)
+    for space, points in _of_role(trial, MOTION_ROLE).items():
+        if space not in known:
+            at, mean, _ = _of(rows, points, span, span.from_ms - _hold_ms(trial, space))
+            moved = _held(at, mean > 0, _hold_ms(trial, space))
+            wanted = at >= span.from_ms
+            certain = moved[wanted].astype(np.float64)
+            found.append(
+                Presence(document.site, space, "motion", at[wanted], 1000 * every_s, certain, moved[wanted], None)
+            )
     return sorted(found, key=lambda one: one.space)
 
 
-def _counted(document: Document) -> dict[str, list[int]]:
+def _hold_ms(document: Document, space: str) -> int:
+    """For how long people who sit still are not seen, by the model of the space."""
+    kind = next((row.get("kind") for row in rows_of(document.table("spaces")) if row.get("id") == space), None)
+    values = values_of(rows_of(document.table("occupancy_models")), document.site, space, str(kind or ""))
+    return in_steps(values)[_HOLD]
+
+
+def _held(at: NDArray[np.int64], moved: NDArray[np.bool_], hold_ms: int) -> NDArray[np.bool_]:
+    """Whether something moved in an interval, or in one that began at most `hold_ms` before it."""
+    last = np.maximum.accumulate(np.where(moved, at, at[:1] - hold_ms - 1 if len(at) else at))
+    held: NDArray[np.bool_] = at - last <= hold_ms
+    return held
+
+
+def _of_role(document: Document, role: str) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
     for row in rows_of(document.table("points")):
-        if row.get("role") == COUNTER_ROLE and row.get("space"):
+        if row.get("role") == role and row.get("space"):
             found.setdefault(str(row["space"]), []).append(int(str(row["number"])))
     return found
 

@@ -135,6 +135,34 @@ def test_what_if_and_a_sweep(room: list[str], tmp_path: Path) -> None:
         ganzhi("replay", "what-if", *room)
 
 
+def test_rows_without_a_value_are_told(room: list[str], tmp_path: Path) -> None:
+    """On standard error, with their number; the episode is that of the rows that have one."""
+    lines = (tmp_path / "room.csv").read_text().splitlines()
+    lines[5:8] = [line.rpartition(",")[0] + "," for line in lines[5:8]]
+    (tmp_path / "room.csv").write_text("\n".join(lines) + "\n")
+    result = CliRunner().invoke(build("rules"), ["rules", "backtest", "lighting", *room, "--json"])
+    assert "3 rows and cells without a value are left out" in result.stderr
+    assert len(json.loads(result.stdout)["episodes"]) == 1
+
+
+def test_occupancy_of_motion_alone(room: list[str], tmp_path: Path) -> None:
+    """Occupied while something moves and five minutes after it; nothing is said where nothing was read."""
+    points = tmp_path / "model" / "points.csv"
+    header = points.read_text().splitlines()[0]
+    points.write_text(f"{header}\npir,lab,g,room,motion,state,,,60\n")
+    (tmp_path / "mapping.yaml").write_text(
+        "site: lab\ntime: {column: time, zone: Asia/Shanghai}\nwide:\n  pir: {point: pir}\n"
+    )
+    rows = [f"2026-03-02 09:{minute:02d}:00,{int(10 <= minute < 20)}" for minute in range(60)]
+    (tmp_path / "room.csv").write_text("\n".join(["time,pir", *rows]) + "\n")
+    table = json.loads(ganzhi("replay", "occupancy", *room, "--json"))
+    assert {(row["how"], row["people"]) for row in table} == {("motion", None)}
+    there = [row["time"] for row in table if row["occupied"]]
+    assert (there[0], there[-1]) == ("2026-03-02T01:10:00Z", "2026-03-02T01:24:00Z")
+    assert all(row["probability"] == row["occupied"] for row in table)
+    assert len(there) == 15 and len(table) >= 58
+
+
 def test_another_tariff_changes_the_cost_alone(room: list[str], tmp_path: Path) -> None:
     """The folder after: the price doubled."""
     rules = tmp_path / "model" / "rules"

@@ -1,12 +1,16 @@
 """`ganzhi check` and `ganzhi apply` as people and programs meet them."""
 
 import json
+import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from ganzhi.cli.model import app
+from ganzhi.cli.model import NOT_PUBLISHED_EXIT, app
 from schemas.errors import ConfigurationError
 from schemas.settings import KafkaSettings
 from streams.published import read_heads
@@ -95,3 +99,44 @@ def test_apply_from_a_date(kafka: KafkaSettings, tmp_path: Path, monkeypatch: py
     assert RUN.invoke(app, ["apply", changed, "--effective", "2026-03-01"]).exit_code == 0
     head = read_heads(kafka)["west"]
     assert (head.version, head.effective_ms) == (2, 1_772_294_400_000)  # midnight in Shanghai
+
+
+def asked(path: Path, answer: bytes) -> tuple[int, str]:
+    """`ganzhi apply` on a terminal, and what somebody types when it asks; exit status and what was on the screen."""
+    person, terminal = pty.openpty()
+    command = [sys.executable, "-m", "ganzhi", "apply", str(path)]
+    with subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, close_fds=True) as process:
+        os.close(terminal)
+        screen = b""
+        typed = False
+        while True:
+            try:
+                part = os.read(person, 4096)
+            except OSError:  # the other side is closed
+                break
+            if not part:
+                break
+            screen += part
+            if b"[y/N]" in screen and not typed:
+                os.write(person, answer)
+                typed = True
+    os.close(person)
+    return process.returncode, screen.decode()
+
+
+def test_a_person_is_asked_before_anything_is_published(
+    kafka: KafkaSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a real terminal: no leaves all as it was and says so, yes publishes."""
+    monkeypatch.setenv("GANZHI_KAFKA__BOOTSTRAP", kafka.bootstrap)
+    monkeypatch.setenv("GANZHI_KAFKA__PREFIX", kafka.prefix)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("GANZHI_LANGUAGE", "en")
+    path = write_model(tmp_path)
+    status, screen = asked(path, b"n\n")
+    assert status == NOT_PUBLISHED_EXIT
+    assert "[y/N]" in screen and "nothing" in screen.partition("[y/N]")[2]
+    assert read_heads(kafka) == {}
+    status, screen = asked(path, b"y\n")
+    assert status == 0, screen
+    assert {site: head.version for site, head in read_heads(kafka).items()} == {"east": 1, "west": 1}
