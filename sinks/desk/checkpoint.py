@@ -26,7 +26,7 @@ from schemas.matchers import Matcher
 from schemas.settings import data_home
 from sinks.desk.actions import Action
 from sinks.desk.follower import Place
-from sinks.desk.projection import Alert, Entry, Projection, Silence
+from sinks.desk.projection import Alert, Entry, Flow, Projection, Silence
 from sinks.desk.sites import Site
 
 _FORMAT: Final = 1
@@ -117,6 +117,7 @@ def freeze(projection: Projection) -> dict[str, Any]:
                 *(getattr(one, name) for name in _ALERT),
                 [[medium, unit, amount] for (medium, unit), amount in one.wasted.items()],
                 list(one.parts.items()),
+                None if one.estimate is None else dataclasses.astuple(one.estimate),
                 [_frozen(entry) for entry in one.history],
             ]
             for one in projection.alerts.values()
@@ -148,10 +149,11 @@ def thaw(content: Mapping[str, Any], sites: Mapping[str, Site]) -> Projection | 
             if content["prices"].get(name) != (pricing(sites[name]) if name in sites else None):
                 return None
         for row in content["alerts"]:
-            key, values, (wasted, parts, history) = tuple(row[:4]), row[4:-3], row[-3:]
+            key, values, (wasted, parts, flow, history) = tuple(row[:4]), row[4:-4], row[-4:]
             alert = Alert(key, **dict(zip(_ALERT, values, strict=True)))
             alert.wasted = {(medium, unit): amount for medium, unit, amount in wasted}
             alert.parts = dict(parts)
+            alert.estimate = None if flow is None else Flow(*flow)
             alert.history = [_thawed(entry) for entry in history]
             projection.alerts[key] = alert
             if any(entry.action for entry in alert.history):
@@ -172,16 +174,19 @@ def thaw(content: Mapping[str, Any], sites: Mapping[str, Site]) -> Projection | 
 
 
 def pricing(site: Site) -> str:
-    """Names what quantities and costs of a site's alerts follow from: its points, tariffs, hours and calendars."""
+    """Names what quantities, costs and estimates of a site's alerts follow from: points, tariffs, hours, estimates."""
     document = site.document
     tables = [document.table(name) for name in ("sites", "points", "tariffs", "schedules")]
-    said = json.dumps([tables, document.calendars], sort_keys=True, default=str)
+    estimating = {
+        name: [rule["estimate"], rule.get("roles")] for name, rule in site.rules.items() if rule.get("estimate")
+    }
+    said = json.dumps([tables, document.calendars, estimating], sort_keys=True, default=str)
     return hashlib.sha256(said.encode()).hexdigest()
 
 
 def _release() -> list[str]:
     """Of the code that made a file: another one may see the same log otherwise."""
-    shapes = [field.name for kind in (Alert, Entry, Silence, Action) for field in dataclasses.fields(kind)]
+    shapes = [field.name for kind in (Alert, Entry, Flow, Silence, Action) for field in dataclasses.fields(kind)]
     contracts = [codec.fingerprint(name).hex() for name in ("alert_action", "alert_rows", "episode_rows")]
     return [str(_FORMAT), importlib.metadata.version("ganzhi"), *contracts, *shapes]
 

@@ -30,7 +30,7 @@ def blow(world: World, state: str) -> None:
             {
                 "site": "west", "offset": episode, "known_at": now_ms, "config_version": 1, "rule": RULE,
                 "subject": "W1-101", "episode": episode, "state": state, "started_at": now_ms - 3_600_000,
-                "severity": "critical" if episode == ALERTS_COUNT else "info", "valid_at": now_ms,
+                "severity": "critical" if episode == ALERTS_COUNT else "info", "valid_at": now_ms, "estimate": -1,
             }
             for episode in range(start + 1, start + ROWS + 1)
         ]  # fmt: skip

@@ -1,5 +1,6 @@
 """A checkpoint and what comes after it give what the whole log gives; whatever else is in a file gives nothing."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sinks.desk.actions import OF_ALERT, Action
-from sinks.desk.checkpoint import freeze, load, save, thaw
-from sinks.desk.projection import Projection
+from sinks.desk.checkpoint import _ALERT, _SILENCE, freeze, load, save, thaw
+from sinks.desk.projection import Alert, Entry, Flow, Projection, Silence
 from sinks.desk.sites import Site
 from tests.sinks.desk.world import NOON_MS, ROOM, alert_row, part_row, site_of
 from tests.support.patience import patient
@@ -79,6 +80,19 @@ def test_cutting_the_log_anywhere_changes_nothing(site: Site, steps: list[tuple[
     assert state(second) == state(first)
     take(second, steps[cut:], light, len(steps[:cut]))
     assert state(second) == state(whole)
+
+
+def test_every_field_is_in_it(site: Site) -> None:
+    """A field that somebody adds is frozen, or made again; one that is forgotten would be lost at the next start."""
+    alert, silence, entry = ({field.name for field in dataclasses.fields(kind)} for kind in (Alert, Silence, Entry))
+    assert alert == {*_ALERT, "key", "wasted", "parts", "estimate", "history", "work_orders"}
+    assert silence == {*_SILENCE, "matcher", "hours"}
+    assert entry == {"known_at", "what", "severity", "action", "offset", "photo", "overlapped", "void"}
+    projection = Projection({"east": site})
+    projection.take_row(alert_row(ROOM, "firing", NOON_MS)).estimate = Flow("water", "mL", 7, None)
+    thawed = thaw(json.loads(json.dumps(freeze(projection))), {"east": site})
+    assert thawed is not None
+    assert thawed.alerts == projection.alerts
 
 
 def test_what_is_no_checkpoint_gives_nothing(site: Site, tmp_path: Path) -> None:
