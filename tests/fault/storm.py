@@ -373,7 +373,6 @@ class Storm:
         """Another release takes over at a mark in the log: the older one hands over there, and ends."""
         self._engine += 1
         request_upgrade(self.settings.kafka, KEY, self._engine)
-        at_s = time.time()
         deadline_s = time.monotonic() + WAIT_S
         while any(member.alive for member in self._workers):
             if time.monotonic() > deadline_s:
@@ -382,6 +381,7 @@ class Storm:
                 break
             time.sleep(0.1)
         self._release = release_of(self._engine)
+        at_s = time.time()
         for member in self._workers:
             member.kill()
         self._moves(fault, at_s)
