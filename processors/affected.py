@@ -4,6 +4,8 @@ A rule that asks for an age or a mark speaks of what the system knew (a meter go
 record), not of what happened; no reading that comes later makes it untrue, so it is never settled.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,20 +22,33 @@ class Affected:
 
     def __init__(self, layout: Layout) -> None:
         arrays = layout.arrays
+        rules, lists = arrays.rules, arrays.lists
         self.names = layout.instance_names
         self.index = {name: instance for instance, name in enumerate(layout.instance_names)}
         self._numbers = arrays.meta["number"]
-        self._row_of = arrays.number_row
-        self._rules, self._lists = arrays.rules, arrays.lists
+        self._siblings = rules["flags"] & HAS_SIBLINGS != 0
         self._estimates = {
-            int(row): self._listed(sense, "evidence")[:, 1]
+            int(row): lists[sense["evidence"] : sense["evidence_end"], 1]
             for sense in arrays.senses
             for row in (sense["state"], sense["likely"])
         }
-        self._same_rule: dict[str, list[int]] = {}
-        for instance, (rule, _) in enumerate(self.names):
-            self._same_rule.setdefault(rule, []).append(instance)
-        self._rows = [self._looks_at(instance) for instance in range(len(self.names))]
+        roles = rules["roles"].astype(np.int64)[:, None] + np.arange(ROLES_MAX)
+        slots = lists[roles, 0] if len(rules) else np.zeros((0, ROLES_MAX), np.int64)
+        whose, used = np.nonzero(slots >= 0)
+        heads = slots[whose, used]
+        of_slots = _expanded(whose, heads + 1, heads + 1 + lists[heads, 1])
+        of_parts = _expanded(np.arange(len(rules)), rules["parts"], rules["parts_end"])
+        pairs = np.concatenate(
+            [np.stack([of_slots[0], lists[of_slots[1], 0]]), np.stack([of_parts[0], lists[of_parts[1], 1]])], axis=1
+        )
+        self._owner, self._row = pairs[:, np.argsort(pairs[0], kind="stable")]
+        held, by = _expanded(np.arange(len(rules)), rules["inhibitors"], rules["inhibitors_end"])
+        self._inhibits, self._inhibited = lists[by, 0], held
+        told = np.zeros(len(rules), bool)
+        for name in ("raises", "clears"):
+            owner, at = _expanded(np.arange(len(rules)), rules[name], rules[f"{name}_end"])
+            told[owner[np.isin(lists[at, 0], _OF_KNOWLEDGE)]] = True
+        self._of_knowledge = told
 
     def spans(self, stirred: Longs) -> dict[int, tuple[int, int]]:
         """When the instances may have been misled.
@@ -50,52 +65,39 @@ class Affected:
         row_spans[known] = stirred[self._numbers[known]]
         for estimate, evidence in self._estimates.items():
             row_spans[estimate] = [row_spans[evidence, 0].min(initial=FAR), row_spans[evidence, 1].max(initial=NEVER)]
-        found: dict[int, tuple[int, int]] = {}
-        for instance, rows in enumerate(self._rows):
-            start, end = int(row_spans[rows, 0].min(initial=FAR)), int(row_spans[rows, 1].max(initial=NEVER))
-            if start != FAR:
-                found[instance] = (start, end)
-        waiting = list(found)
-        while waiting:  # what an alert inhibits may have been held for too long, or not long enough
-            one = waiting.pop()
-            for instance in range(len(self.names)):
-                if one in self._listed(self._rules[instance], "inhibitors")[:, 0]:
-                    start, end = found.get(instance, (FAR, NEVER))
-                    wider = (min(start, found[one][0]), max(end, found[one][1]))
-                    if wider != (start, end):
-                        found[instance] = wider
-                        waiting.append(instance)
-        return {instance: span for instance, span in found.items() if not self._of_knowledge(instance)}
+        start, end = np.full(len(self.names), FAR, np.int64), np.full(len(self.names), NEVER, np.int64)
+        np.minimum.at(start, self._owner, row_spans[self._row, 0])
+        np.maximum.at(end, self._owner, row_spans[self._row, 1])
+        while True:  # what an alert inhibits may have been held for too long, or not long enough
+            before = (start.copy(), end.copy())
+            np.minimum.at(start, self._inhibited, start[self._inhibits])
+            np.maximum.at(end, self._inhibited, end[self._inhibits])
+            if np.array_equal(before[0], start) and np.array_equal(before[1], end):
+                break
+        misled = np.flatnonzero((start != FAR) & ~self._of_knowledge)
+        return {instance: (int(start[instance]), int(end[instance])) for instance in misled.tolist()}
 
     def numbers(self, instances: list[int]) -> set[int]:
         """Numbers of all points that have to be read to compute some instances."""
-        rows: set[int] = set()
-        seen, waiting = set(instances), list(instances)
-        while waiting:
-            one = waiting.pop()
-            more = self._listed(self._rules[one], "inhibitors")[:, 0].tolist()
-            if self._rules[one]["flags"] & HAS_SIBLINGS:
-                more += self._same_rule[self.names[one][0]]
-            waiting += [other for other in dict.fromkeys(more) if other not in seen]
-            seen.update(more)
-            rows.update(self._rows[one].tolist())
+        wanted = np.zeros(len(self.names), bool)
+        wanted[instances] = True
+        while True:
+            count = int(wanted.sum())
+            wanted[self._inhibits[wanted[self._inhibited]]] = True
+            rules = {self.names[instance][0] for instance in np.flatnonzero(wanted & self._siblings).tolist()}
+            wanted |= np.array([rule in rules for rule, _ in self.names], bool)
+            if int(wanted.sum()) == count:
+                break
+        rows = set(self._row[wanted[self._owner]].tolist())
         for estimate, evidence in self._estimates.items():
             if estimate in rows:
                 rows.update(evidence.tolist())
         return {int(self._numbers[row]) for row in rows}
 
-    def _looks_at(self, instance: int) -> NDArray[np.int64]:
-        rule = self._rules[instance]
-        rows = [self._listed(rule, "parts")[:, 1]]
-        slots = self._lists[rule["roles"] : rule["roles"] + ROLES_MAX, 0]
-        rows += [self._lists[slot + 1 : slot + 1 + self._lists[slot, 1], 0] for slot in slots[slots >= 0].tolist()]
-        return np.unique(np.concatenate(rows))
 
-    def _of_knowledge(self, instance: int) -> bool:
-        rule = self._rules[instance]
-        operations = np.concatenate([self._listed(rule, name)[:, 0] for name in ("raises", "clears")])
-        return bool(np.isin(operations, _OF_KNOWLEDGE).any())
-
-    def _listed(self, row: np.void, name: str) -> Longs:
-        found: Longs = self._lists[row[name] : row[f"{name}_end"]]
-        return found
+def _expanded(whose: NDArray[np.int64], start: NDArray[Any], end: NDArray[Any]) -> tuple[Longs, Longs]:
+    """(whose, place) of every place of ranges."""
+    first = start.astype(np.int64)
+    lengths = end.astype(np.int64) - first
+    within = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return np.repeat(whose, lengths), np.repeat(first, lengths) + within
