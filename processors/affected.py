@@ -27,6 +27,8 @@ class Affected:
         self.index = {name: instance for instance, name in enumerate(layout.instance_names)}
         self._numbers = arrays.meta["number"]
         self._siblings = rules["flags"] & HAS_SIBLINGS != 0
+        places: dict[str, int] = {}
+        self._rule = np.array([places.setdefault(rule, len(places)) for rule, _ in self.names], np.int64)
         self._estimates = {
             int(row): lists[sense["evidence"] : sense["evidence_end"], 1]
             for sense in arrays.senses
@@ -68,6 +70,11 @@ class Affected:
         start, end = np.full(len(self.names), FAR, np.int64), np.full(len(self.names), NEVER, np.int64)
         np.minimum.at(start, self._owner, row_spans[self._row, 0])
         np.maximum.at(end, self._owner, row_spans[self._row, 1])
+        compared = np.flatnonzero(self._siblings)
+        for sides, ufunc, empty in ((start, np.minimum, FAR), (end, np.maximum, NEVER)):
+            of_rule = np.full(len(self.names), empty, np.int64)
+            ufunc.at(of_rule, self._rule, sides)
+            sides[compared] = of_rule[self._rule[compared]]
         while True:  # what an alert inhibits may have been held for too long, or not long enough
             before = (start.copy(), end.copy())
             np.minimum.at(start, self._inhibited, start[self._inhibits])
@@ -84,8 +91,7 @@ class Affected:
         while True:
             count = int(wanted.sum())
             wanted[self._inhibits[wanted[self._inhibited]]] = True
-            rules = {self.names[instance][0] for instance in np.flatnonzero(wanted & self._siblings).tolist()}
-            wanted |= np.array([rule in rules for rule, _ in self.names], bool)
+            wanted |= np.isin(self._rule, self._rule[wanted & self._siblings])
             if int(wanted.sum()) == count:
                 break
         rows = set(self._row[wanted[self._owner]].tolist())
