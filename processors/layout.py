@@ -30,7 +30,7 @@ META: Final = np.dtype(
         ("gateway", "i4"),
         ("kind", "i1"),
         ("data_clock", "i1"),
-        ("spare", "i2"),
+        ("always", "i2"),  # 1: one of its edges is LOOKS_ALWAYS
         ("interval_ms", "i8"),
         ("grid_ms", "i8"),
         ("max_age_ms", "i8"),
@@ -585,6 +585,7 @@ def _arrays(
     named = np.where(inst_slot >= 0, slots[np.maximum(inst_slot, 0)] if len(slots) else -1, -1)
     role_list = lists.add(named.reshape(-1), loaded[inst_rule].reshape(-1))
     meta["edges"], meta["edges_end"] = edge_list + edge_start[:-1], edge_list + edge_start[1:]
+    meta["always"][edges[edges[:, 2] == LOOKS_ALWAYS, 0]] = 1
     meta["wastes"], meta["wastes_end"] = waste_list + waste_start[:-1], waste_list + waste_start[1:]
     ruled = np.zeros(instances, RULE)
     ruled["site"] = ints("inst_site")

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from processors.state import ENGINE, StateArrays
+from processors.state import BUSY, ENGINE, StateArrays
 from schemas.errors import ContractError
 
 Arrays = dict[str, NDArray[Any]]
@@ -49,7 +49,9 @@ HEADERS: Final[Mapping[int, Mapping[str, object]]] = {1: {"settlements": {}}}
 
 def _to_2(old: Arrays, empty: Arrays) -> Arrays:
     """Engine 2 knows of meter facts, pauses, who is in a room, and looks back; engine 1 has none of it."""
-    return {name: _carried(old[name], new) if name in old else new for name, new in empty.items()}
+    made = {name: _carried(old[name], new) if name in old else new for name, new in empty.items()}
+    made["points"]["flags"] |= BUSY
+    return made
 
 
 STEPS: Final[Mapping[int, Callable[[Arrays, Arrays], Arrays]]] = {1: _to_2}

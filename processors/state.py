@@ -40,7 +40,7 @@ _FIELDS: Final = (
     ("how", "i4"),  # register: worst way in which the open interval is known
     ("pends", "i2"),  # register: consecutive readings on the lower level
     ("fact_good", "i1"),
-    ("flags", "i1"),  # register: what was said of its meter (WAITS, SCALED, BARE, WIDE, UNRECORDED)
+    ("flags", "i1"),  # register: what was said of its meter (WAITS, SCALED, BARE, WIDE, UNRECORDED); all: BUSY
 )
 _SHARED: Final = (
     ("span", "i8", "count"),  # register with WIDE: value at which it rolls over, instead of the model's
@@ -80,6 +80,8 @@ WIDE: Final = 8
 """`span` instead of the model's"""
 UNRECORDED: Final = 16
 """its level fell for good, and no fact has said why"""
+BUSY: Final = 32
+"""an instance that reads it may be pending or firing, or a part that counts it open; where it is not set none is"""
 TOLD: Final = WAITS | SCALED | BARE | WIDE
 """what the plain kernel of a register does not look at"""
 
@@ -248,6 +250,7 @@ class MetaRow(Protocol):
     gateway: int
     kind: int
     data_clock: int
+    always: int
     interval_ms: int
     grid_ms: int
     max_age_ms: int

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from processors.facts import mark_waiting
 from processors.layout import DAY_MS, GAUGE, Layout
-from processors.state import CLOSED, CLOSING, COUNTING, FIRING, NEVER, PENDING, TIMERS, StateArrays, empty_state
+from processors.state import BUSY, CLOSED, CLOSING, COUNTING, FIRING, NEVER, PENDING, TIMERS, StateArrays, empty_state
 
 
 def _match(old: NDArray[np.generic], new: NDArray[np.generic]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -76,6 +76,7 @@ def transfer(old: Layout, state: StateArrays, new: Layout) -> StateArrays:
     moved.senses[sense_new] = state.senses[sense_old]
     active = moved.instances["phase"][arrays.part_instance] >= PENDING
     moved.parts["open"][(moved.parts["open"] == COUNTING) & ~active] = CLOSED
+    moved.points["flags"] |= BUSY  # until a reading has found all idle
     _queue(moved)
     return moved
 

@@ -22,6 +22,7 @@ from processors.kernels.timers import wake_at
 from processors.kernels.windows import schedule_place
 from processors.layout import HAS_SIBLINGS, USES_DATA_CLOCK
 from processors.state import (
+    BUSY,
     CLOCK,
     ESTIMATE,
     FAR,
@@ -224,6 +225,18 @@ def _inhibited(rule: RuleRow, lists: Longs, instances: Records) -> bool:
     return found
 
 
+@inner
+def _busy(rule: RuleRow, lists: Longs, points: Records) -> None:
+    """Marks the points that a busy instance reads or wastes: every reading of theirs looks at it."""
+    for k in range(rule.parts, rule.parts_end):
+        points[lists[k, 1]].flags |= BUSY
+    for role in range(rule.roles, rule.roles + ROLES_MAX):
+        slot = lists[role, 0]
+        if slot >= 0:
+            for k in range(slot + 1, slot + 1 + lists[slot, 1]):
+                points[lists[k, 0]].flags |= BUSY
+
+
 @inlined
 def evaluate(
     instance: int,
@@ -318,6 +331,8 @@ def evaluate(
         else:
             _pending(instance, result, at, i, rule, context, lists, meta, points, parts, out)
         _deadlines(instance, clock, i, rule, context, lists, meta, points, parts, out)
+        if i.phase != IDLE:
+            _busy(rule, lists, points)
     if rule.flags & USES_DATA_CLOCK == 0:
         due = _due(clock, i, rule, lists, meta, points, scalars)
         if held:  # whether it still is shows when somebody looks

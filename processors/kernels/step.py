@@ -34,8 +34,10 @@ from processors.layout import (
     LayoutArrays,
 )
 from processors.state import (
+    BUSY,
     CAUSE_RESET,
     CLOCK,
+    CLOSED,
     CURSOR,
     HOW_ESTIMATED,
     HOW_GAP,
@@ -237,7 +239,7 @@ def _register(
         p, m, time, used, cause, least, limits[m.site, SPREAD_MS], limits[m.site, SPREAD_INTERVALS], context, out
     )
     register_accept(p, time, value)
-    if m.wastes_end > m.wastes:
+    if p.flags & BUSY and m.wastes_end > m.wastes:
         waste.usage(m, start, time, used, context, lists, parts, instances, out)
     return True
 
@@ -258,12 +260,12 @@ def _quantity(
 ) -> None:
     """Feeds a delta, gauge or state."""
     if m.kind > DELTA:
-        if m.wastes_end > m.wastes and p.clock != NEVER:
+        if p.flags & BUSY and m.wastes_end > m.wastes and p.clock != NEVER:
             waste.usage(m, p.clock, time, p.last, context, lists, parts, instances, out)
         gauge_step(p, m, time, value, context, out)
         return
     delta_row(p, m, time, value, span_ms, quality > 0, context, out)
-    if m.wastes_end > m.wastes:
+    if p.flags & BUSY and m.wastes_end > m.wastes:
         waste.usage(m, time - max(span_ms, m.interval_ms, 1), time, value, context, lists, parts, instances, out)
 
 
@@ -459,7 +461,10 @@ def step(
             who = np.int64(row)
             told = 0
             while True:
-                if who >= 0:
+                # Where all are idle, no value has changed and none looks at every reading, there is nothing to look at:
+                # an instance lies anywhere in memory, and ten of them would cost what thirty readings do.
+                if who >= 0 and (changed or seen == NEVER or meta[who].always or points[who].flags & BUSY):
+                    busy = False
                     for edge in range(meta[who].edges, meta[who].edges_end):
                         instance = lists[edge, 0]
                         # An idle instance that looks at the value can only change when the value does; one that looks
@@ -473,6 +478,12 @@ def step(
                             instance, time, by, context, rules, lists, meta, points, instances, parts, queue, scalars,
                             out, windows,
                         )  # fmt: skip
+                        busy = busy or instances[instance].phase != IDLE
+                    if not busy and points[who].flags & BUSY:
+                        for k in range(meta[who].wastes, meta[who].wastes_end):
+                            busy = busy or parts[lists[k, 0]].open != CLOSED
+                        if not busy:
+                            points[who].flags &= ~BUSY
                 if info.sense < 0 or told == ESTIMATES:
                     break
                 if told == 0 and not sense(
