@@ -9,6 +9,7 @@ from schemas.errors import Fenced
 from schemas.settings import KafkaSettings
 from schemas.vitals import Pulse
 from sinks.desk.actions import Action, ActionWriter
+from sinks.desk.checkpoint import file_of
 from tests.sinks.desk.world import ROOM, alert_row, now_ms
 from tests.sinks.notify.world import (
     ALL,
@@ -42,14 +43,22 @@ def test_begin_and_end_of_an_alert(kafka: KafkaSettings, tmp_path: Path) -> None
     assert robot.refused == []
 
 
-def test_a_second_start_tells_nothing_twice(kafka: KafkaSettings, tmp_path: Path) -> None:
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_a_second_start_tells_nothing_twice(
+    kafka: KafkaSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoint: bool
+) -> None:
     """The next notifier goes on where the last one was; what began and ended meanwhile is told by it."""
-    world = world_with(kafka, tmp_path, ALL)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    file = file_of("default", "notify")
+    file.parent.mkdir(parents=True)
+    monkeypatch.setattr("sinks.notify.notifier.SAVED_FROM", 1 if checkpoint else 1000)
+    world = world_with(kafka, tmp_path / "model", ALL)
     with Receiver() as receiver:
         settings = settings_of(kafka, {"robot": receiver.channel()})
         world.fire()
         with notifying(settings):
             wait_for(lambda: len(receiver.came) == 1, "not told")
+        assert file.exists() == checkpoint
         world.alerts(alert_row(OTHER, "firing", now_ms()), alert_row(OTHER, "resolved", now_ms() + 1))
         with notifying(settings):
             wait_for(lambda: len(receiver.steps()) == 3, "what began and ended while nobody looked was not told")
