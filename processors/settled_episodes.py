@@ -197,7 +197,11 @@ class Rerun:
             ):
                 high = self._clock_ms
             else:
-                return _changes([group for group in groups if not group.is_open])
+                return _changes([group for group in groups if not group.is_open and self._judged(group)])
+
+    def _judged(self, group: "_Group") -> bool:
+        """Whether rules were there: what was imported from before the first document is not judged after the fact."""
+        return bool(group.before) or group.after[0].started_ms >= self._versions[0].since_ms
 
     def spans(self, stirred: Longs, span: tuple[int, int]) -> dict[Name, tuple[int, int]]:
         """By rule and subject when they may have been misled, within what is settled."""
@@ -253,14 +257,14 @@ class Rerun:
         return _Ran(book, unfinished(processor, self._site)), first_of
 
     def _in_force(self, begin: int) -> list[tuple[int, Document]]:
-        """Documents with the time from which on each computes; before the first one was known there were no rules."""
+        """Documents with the time from which on each computes; the first one computes whatever was before it."""
         since = [version.since_ms for version in self._versions]
         found: list[tuple[int, Document]] = []
         for start in sorted(set(since)):
             place = max(k for k, other in enumerate(since) if other <= start)
             found.append((start, self._on_trial(place)))
         if found[0][0] > begin:
-            found.insert(0, (begin, dataclasses.replace(self._on_trial(0), rules=[])))
+            found.insert(0, (begin, self._on_trial(0)))
         earlier = [one for one in found if one[0] <= begin]
         return [(begin, earlier[-1][1]), *found[len(earlier) :]]
 
