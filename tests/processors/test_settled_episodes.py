@@ -143,6 +143,19 @@ def test_a_late_reading_makes_an_episode_shorter() -> None:
     assert {row["known_at"] for row in settled["alerts"] + settled["episodes"]} == {log[-2][1]}
 
 
+def test_what_began_just_before_the_first_document_was_true() -> None:
+    """The light goes on two minutes before the site is published; its readings come after that, its end comes late."""
+    sent = [(came, readings) for came, readings in late_off() if came > 32]
+    sent.insert(0, (33, [reading for came, readings in late_off() for reading in readings if came <= 32]))
+    log = log_of(sent, settle(), minutes=240)
+    published = [(T0 + 32 * MIN, config(SITE)), *((r[1], r[3]) for r in log[1:] if r[1] > T0 + 32 * MIN)]
+    log = records(published)  # type: ignore[arg-type]
+    live, settled = run(log, DOCUMENTS)[1], settlements(log, DOCUMENTS)
+    assert told(live["alerts"])["Lights", 1] == ("resolved", 30, 195)
+    (one,) = [one for one in stands(live, settled) if one[0] == "Lights"]
+    assert one[1:4] == ("resolved", 30, 101)
+
+
 def test_what_never_was_is_retracted_and_what_was_missed_is_added() -> None:
     """Somebody was there, which is told late; and in another hour nobody was, which is told late too."""
     readings = [r for r in evening((30, 70)) if r[1] != PEOPLE or r[0] == 0]
