@@ -21,8 +21,7 @@ ADMIN_TIMEOUT_S = 20.0
 
 
 LONGEST_FIRST = (
-    "test_kills",
-    "test_workers",
+    "test_same_rows",
     "test_run",
     "test_totals",
     "test_bad_input",

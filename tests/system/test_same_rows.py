@@ -1,6 +1,10 @@
-"""Kill -9 of each part in the middle of a run: nothing is lost, nothing is doubled, nothing is computed otherwise."""
+"""Kill -9 of each part in the middle of a run, and two workers: nothing is lost, doubled or computed otherwise.
+
+All in one module, since the undisturbed run that they are held against takes minutes.
+"""
 
 import os
+import re
 import signal
 from collections.abc import Callable
 
@@ -11,6 +15,8 @@ from schemas.topics import METER_READINGS
 from sinks.clickhouse.progress import lag
 from tests.system.conftest import Baseline
 from tests.system.runs import Sender, alive, computed, ends, result, settle, until, verified
+
+OPENED = re.compile(r"^(\S+ \S+) INFO (\S+/\d+): opened", re.MULTILINE)
 
 
 def test_the_undisturbed_run(baseline: Baseline) -> None:
@@ -94,3 +100,27 @@ def test_kill(baseline: Baseline, victim: str) -> None:
     assert from_kafka.identical, from_kafka.difference
     assert from_table.identical, from_table.difference
     assert from_kafka.sha256 == from_table.sha256
+
+
+@pytest.mark.timeout(500)
+def test_two_workers_give_the_same_rows(baseline: Baseline) -> None:
+    """Two workers share the partitions that have work, and the rows are those of one worker alone."""
+    with System("two-workers", wipe=True, ports="free", workers=2) as system:
+        settings = system.settings
+        logs = [system.child(f"worker-{number}").log_file for number in range(2)]
+        until(lambda: all(OPENED.search(log.read_text()) for log in logs), "both have partitions", system)
+        sender = Sender(settings, baseline.load)
+        sender.send(1.0)
+        sender.flush()
+        settle(system)
+        found = result(settings)
+        from_kafka, from_table = verified(settings)
+        opened = sorted(
+            (*match, number) for number, log in enumerate(logs) for match in OPENED.findall(log.read_text())
+        )
+    assert found.published == baseline.result.published
+    assert found.stored == baseline.result.stored
+    assert from_kafka.identical, from_kafka.difference
+    assert from_table.sha256 == from_kafka.sha256
+    owners = {task: number for _, task, number in opened}  # who opened it last
+    assert {owners[f"{topic}/{partition}"] for topic, partition in (one.task for one in from_kafka.tasks)} == {0, 1}
