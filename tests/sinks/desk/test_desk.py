@@ -1,5 +1,6 @@
 """The desk on the real Kafka: what is written comes back, a second reader sees the same, a new model is seen."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ def test_actions_and_alerts_come_back(kafka: KafkaSettings, tmp_path: Path) -> N
         offsets = writer.write(
             [Action.on(ROOM, "acknowledge", "liu"), silence, Action.on(ROOM, "comment", "wang", photo=PHOTO)]
         )
+        time.sleep(0.005)  # of one millisecond the rows of the engine come first
         world.resolve()
         until = now_ms() + 30_000
         while now_ms() < until and not (
