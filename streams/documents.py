@@ -2,8 +2,6 @@
 
 import contextlib
 import logging
-import os
-import tempfile
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Final
 from schemas.errors import ContractError, HistoryIncomplete, LogError
 from schemas.model.document import Document
 from schemas.settings import KafkaSettings, cache_home
+from schemas.whole_files import write_whole
 from streams.published import fetch_document
 
 IN_MEMORY_MAX: Final = 256
@@ -110,15 +109,8 @@ class Documents:
 
     def _to_disk(self, document: Document) -> None:
         """A cache: a full or read-only disk costs time at the next start and nothing else."""
-        draft = None
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle, draft = tempfile.mkstemp(dir=self._folder)
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(document.raw)
-            Path(draft).replace(self._file(document.sha256))
+            write_whole(self._file(document.sha256), document.raw)
         except OSError as error:
             _log.info("document not cached: %s", error)
-            if draft is not None:
-                with contextlib.suppress(OSError):
-                    Path(draft).unlink(missing_ok=True)

@@ -7,8 +7,6 @@ against a hash of its own before it is believed. Losing the cache costs time.
 import contextlib
 import hashlib
 import logging
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -18,6 +16,7 @@ from processors.layout_bytes import pack, unpack
 from schemas.errors import ContractError
 from schemas.model.document import Document
 from schemas.settings import cache_home
+from schemas.whole_files import write_whole
 
 POINTS_MIN: Final = 20_000
 """Smaller layouts are built in less than half a second."""
@@ -85,18 +84,11 @@ class Layouts:
             return None
 
     def _write(self, file: Path, raw: bytes) -> None:
-        draft = None
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle, draft = tempfile.mkstemp(dir=self._folder)
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(hashlib.sha256(raw).digest() + raw)
-            Path(draft).replace(file)
+            write_whole(file, hashlib.sha256(raw).digest(), raw)
             old = sorted(self._folder.glob("*.layout"), key=lambda one: one.stat().st_mtime)
             for one in old[:-FILES_MAX]:
                 one.unlink(missing_ok=True)
         except OSError as error:
             _log.info("layout not cached: %s", error)
-            if draft is not None:
-                with contextlib.suppress(OSError):
-                    Path(draft).unlink(missing_ok=True)

@@ -12,7 +12,6 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
-import os
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
@@ -24,6 +23,7 @@ from schemas.errors import ActionError
 from schemas.hours import Hours
 from schemas.matchers import Matcher
 from schemas.settings import data_home
+from schemas.whole_files import write_whole
 from sinks.desk.actions import Action
 from sinks.desk.follower import Place
 from sinks.desk.projection import Alert, Entry, Flow, Projection, Silence
@@ -75,15 +75,8 @@ def save(file: Path, projection: Projection, positions: Mapping[Place, int], top
         **freeze(projection),
     }
     packed = zlib.compress(json.dumps(content, separators=(",", ":")).encode(), _LEVEL)
-    part = file.with_name(f"{file.name}.{os.getpid()}")
     with suppress(OSError):
-        try:
-            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
-                out.write(hashlib.sha256(packed).digest())
-                out.write(packed)
-            part.replace(file)
-        finally:
-            part.unlink(missing_ok=True)
+        write_whole(file, hashlib.sha256(packed).digest(), packed)
 
 
 def load(file: Path) -> Checkpoint | None:
