@@ -266,14 +266,13 @@ class Storm:
         if self._sink is None or not self._sink.alive:
             self._sink = self._new_sink()
 
-    def _until(self, done: Callable[[], bool], what: str, keep: bool = True) -> None:
+    def _until(self, done: Callable[[], bool], what: str) -> None:
         deadline_s = time.monotonic() + WAIT_S
         while True:
             with contextlib.suppress(KafkaUnavailable):
                 if done():
                     return
-            if keep:
-                self._whole_again()
+            self._whole_again()
             if time.monotonic() > deadline_s:
                 tails = "\n".join(f"--- {m.name}\n{m.tail()}" for m in (*self._workers, self._sink) if m is not None)
                 raise AssertionError(f"{what}: not within {WAIT_S:.0f} s\n{tails}")

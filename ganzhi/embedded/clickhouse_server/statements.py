@@ -87,19 +87,18 @@ class Insert:
     """An INSERT whose data come apart from its text.
 
     Attributes:
-        text: without FORMAT and data.
-        settings_start: where its SETTINGS clause begins, in characters of the text; its length where there is none.
+        table: its text up to the settings.
+        settings: its SETTINGS clause; empty where it has none.
         format: of the data.
     """
 
-    text: str
-    settings_start: int
+    table: str
+    settings: str
     format: str
 
     def reading(self, path: str) -> str:
         """The statement that takes its data from a file; the order of clauses is ClickHouse's."""
-        table, settings = self.text[: self.settings_start], self.text[self.settings_start :]
-        return f"{table}\nFROM INFILE '{path}' COMPRESSION 'none'\n{settings}\nFORMAT {self.format}"
+        return f"{self.table}\nFROM INFILE '{path}' COMPRESSION 'none'\n{self.settings}\nFORMAT {self.format}"
 
 
 def settings_start(statement: Statement) -> int:

@@ -37,8 +37,8 @@ class Work:
     @property
     def insert(self) -> Insert:
         """The statement of an INSERT that comes with data."""
-        before = self.text.encode()[: statements.settings_start(self.statement)].decode()
-        return Insert(self.text, len(before), self.output_format)
+        raw, at = self.text.encode(), statements.settings_start(self.statement)
+        return Insert(raw[:at].decode(), raw[at:].decode(), self.output_format)
 
     @property
     def streams(self) -> bool:
