@@ -649,6 +649,7 @@ def _looks(
         longs("slot_agg").astype(np.int8),
         *slot_rows,
         np.array([longest_inside(*spell) for spell in spells] or [0], np.int64),
+        (meta["kind"] < GAUGE) & (meta["interval_ms"] == 0),
     )
     first = lists.add(back.members, 0)
     window_of = np.repeat(np.arange(len(back.windows)), back.windows["tracks_end"] - back.windows["tracks"])

@@ -18,6 +18,7 @@ TRACK_INFO: Final = np.dtype(
         ("start", "i8"),  # its ring: cells[start:start + length], cell c at start + c % length
         ("length", "i8"),
         ("cell_ms", "i8"),
+        ("events", "i8"),  # 1 where the point counts what happens: where it says nothing, nothing has happened
     ]
 )
 """What the kernels know of a track."""
@@ -56,6 +57,7 @@ class TrackInfoRow(Protocol):
     start: int
     length: int
     cell_ms: int
+    events: int
 
 
 class WindowInfoRow(Protocol):
@@ -103,6 +105,7 @@ def lookback(
     slot_start: NDArray[np.int32],
     slot_row: NDArray[np.int32],
     longest: NDArray[np.int64],
+    events: NDArray[np.bool_],
 ) -> Lookback:
     """Shares tracks among windows and gives every ring its place.
 
@@ -115,6 +118,7 @@ def lookback(
         slot_start: of the slots: rows are slot_row[slot_start[s]:slot_start[s + 1]].
         slot_row: rows of points.
         longest: the longest spell inside of each schedule, ms.
+        events: whether a point counts what happens, by row.
     """
     found: dict[tuple[int, int], list[int]] = {}  # (row, measure) → [track, length, cell_ms]
     windows = np.zeros(len(args), WINDOW_INFO)
@@ -140,7 +144,7 @@ def lookback(
     windows["cell_ms"] = cell_ms
     tracks = np.zeros(len(found), TRACK_INFO)
     for (point, measure), (track, length, width_ms) in found.items():
-        tracks[track] = (point, measure, 0, length, width_ms)
+        tracks[track] = (point, measure, 0, length, width_ms, events[point])
     windows["length"] = _rings(windows)
     total = _place(tracks, 0)
     return Lookback(tracks, windows, np.asarray(members, np.int64), _place(windows, total))

@@ -10,6 +10,8 @@ from schemas.codec import Value
 from schemas.reasons import Reason
 
 _STATION_KINDS = {"deposit": "deposited", "collected": "collected"}
+_WRONG = {"wrong_class": 1, "correct": 0}
+"""What a verdict adds to the count of wrong deposits: one that was right says that time has passed without another."""
 _SITE_KINDS = {"transported": "transported", "received": "received", "used": "used", "disposed": "disposed"}
 
 
@@ -33,8 +35,8 @@ def readings(event: dict[str, Value], layout: Layout) -> list[Pseudo] | Reason:
     if not made.has(where, str(waste_class), measure):  # said before a mass that no scale shows
         return Reason.UNKNOWN_CLASS
     made.add(where, str(waste_class), measure, mass)
-    if kind == "deposit" and event["verdict"] == "wrong_class":
-        made.add(where, str(waste_class), "wrong", 1)
+    if kind == "deposit" and event["verdict"] in _WRONG:
+        made.add(where, str(waste_class), "wrong", _WRONG[str(event["verdict"])])
     return made.readings
 
 

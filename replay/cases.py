@@ -372,7 +372,7 @@ class _Site:
         return shown[step + 1]
 
     def _waste(self, step: int) -> Iterator[tuple[int, bytes]]:
-        """Fill levels, and as many deposits in a wrong class as are written."""
+        """Fill levels, and as many deposits in a wrong class as are written; for none one in the right class."""
         for (role, number), series in sorted(self.case.series.items()):
             value = series.values[step] if step < len(series.values) else None
             if role in self.case.without or value is None:
@@ -386,9 +386,9 @@ class _Site:
                     step, "waste_event", kind="fill", fill_permille=round(float(value) * 10), **event
                 )
             else:
-                for _ in range(int(float(value))):
-                    wrong = {"kind": "deposit", "mass_g": 100, "verdict": "wrong_class"}
-                    yield from self._events(step, "waste_event", **wrong, **event)
+                verdicts = ["wrong_class"] * int(float(value)) or ["correct"]
+                for verdict in verdicts:
+                    yield from self._events(step, "waste_event", kind="deposit", mass_g=100, verdict=verdict, **event)
 
     def _vehicle(self, step: int) -> Iterator[tuple[int, bytes]]:
         """Ignition and speed, trips and orders, when they change."""

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from processors.kernels.jit import kernel
 from processors.kernels.rows import Longs
 from processors.kernels.windows import nth_of, schedule_place
+from processors.layout import GAUGE
 from processors.shortcuts import SKIP
 from processors.state import NEVER, RESUMED, SCRATCH, SORTING
 from schemas.rules.program import FALSE, FLAG_ROLES, TRUE, UNKNOWN, Agg, Op
@@ -85,10 +86,11 @@ def _fits(a: int, b: int) -> bool:
 
 @kernel
 def _fresh(slot: int, clock: int, lists: Longs, meta: Records, points: Records) -> bool:
-    """Whether no point of a slot is too old."""
+    """Whether no point of a slot is too old; one that counts what happens never is."""
     for k in range(slot + 1, slot + 1 + lists[slot, 1]):
         time = points[lists[k, 0]].fact_time
-        if time == NEVER or clock - time > meta[lists[k, 0]].max_age_ms:
+        info = meta[lists[k, 0]]
+        if (time == NEVER or clock - time > info.max_age_ms) and (info.kind >= GAUGE or info.interval_ms > 0):
             return False
     return True
 

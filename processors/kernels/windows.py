@@ -4,6 +4,9 @@ A track keeps one measure of one point in a ring of finished cells. It is fed wi
 gauges that a reading has just made, so it knows what they know and nothing else. A window combines the tracks of a
 role's points over the cells that all of them have finished, and is computed once for each such cell; rules only load
 its value. Everything goes by the clocks of the points: what a window says of a cell does not depend on when it came.
+
+A point that counts what happens (a deposit in a wrong class) has no readings between: where it says nothing, nothing
+has happened. It holds nobody up, and an increase counts what has happened so far in the cell that is being filled.
 """
 
 import numpy as np
@@ -83,7 +86,7 @@ def _close(t: TrackRow, info: TrackInfoRow, m: MetaRow, cells: Longs) -> None:
     value = t.amount
     if info.measure == _MEAN:  # value x ms of a gauge's thousandths; a state's mean is made thousandths
         value = t.amount // (info.cell_ms // 1000 if m.kind == STATE else info.cell_ms)
-    if t.known_ms == info.cell_ms or (m.kind < GAUGE and m.interval_ms == 0):
+    if t.known_ms == info.cell_ms or info.events != 0:
         cells[place, 0] = value
         cells[place, 1] = SPREAD_CELL if t.spread else MEASURED_CELL
     else:
@@ -103,7 +106,7 @@ def _open(t: TrackRow, cell: int) -> None:
 @inner
 def _go_to(t: TrackRow, info: TrackInfoRow, m: MetaRow, cell: int, cells: Longs) -> None:
     """Goes on to a later cell; those between are unknown, or empty where a point counts what happens."""
-    events = m.kind < GAUGE and m.interval_ms == 0
+    events = info.events != 0
     if t.cell == NEVER:
         if events:  # nothing had happened
             for place in range(info.start, info.start + info.length):
@@ -193,17 +196,23 @@ def _cell(
         track = lists[k, 0]
         its = track_infos[track]
         newest = tracks[track].cell
-        if newest == NEVER or cell >= newest or cell < newest - info.span:
+        part = np.int64(0)
+        if its.events != 0 and (newest == NEVER or cell >= newest):
+            if cell == newest:
+                part = tracks[track].amount
+        elif newest == NEVER or cell >= newest or cell < newest - info.span:
             return np.int64(0), UNKNOWN_CELL
-        place = its.start + cell % its.length
-        if cells[place, 1] == UNKNOWN_CELL:
-            return np.int64(0), UNKNOWN_CELL
-        if cells[place, 1] == SPREAD_CELL:
-            state = SPREAD_CELL
+        else:
+            place = its.start + cell % its.length
+            if cells[place, 1] == UNKNOWN_CELL:
+                return np.int64(0), UNKNOWN_CELL
+            if cells[place, 1] == SPREAD_CELL:
+                state = SPREAD_CELL
+            part = cells[place, 0]
         if info.agg != _MAX:
-            value += cells[place, 0]
-        elif k == info.tracks or cells[place, 0] > value:
-            value = cells[place, 0]
+            value += part
+        elif k == info.tracks or part > value:
+            value = part
     return value, state
 
 
@@ -382,11 +391,19 @@ def _update(
     What was imported is taken up too, and wakes nobody: until a live reading finishes a cell nothing is known.
     """
     end = FAR
+    filling = np.int64(NEVER)
     for k in range(info.tracks, info.tracks_end):
-        if tracks[lists[k, 0]].cell == NEVER:
+        cell = tracks[lists[k, 0]].cell
+        if track_infos[lists[k, 0]].events != 0:
+            filling = max(filling, cell)
+        elif cell == NEVER:
             return False
-        end = min(end, tracks[lists[k, 0]].cell - 1)
-    if end <= w.done:
+        else:
+            end = min(end, cell - 1)
+    happens = end == FAR  # all of its points count what happens: the one that spoke last says how late it is
+    if happens:
+        end = filling - 1
+    if end <= w.done and not happens:
         return False
     if info.length > 0:
         for cell in range(max(w.done + 1, end - info.span + 1), end + 1):
@@ -406,7 +423,9 @@ def _update(
     elif info.fn == _QUANTILE:
         value, known = _same_hours(w, info, end, lists, cells, context)
     elif info.fn == _INCREASE or info.fn == _AVG:
-        value, known = _sum(info, end, lists, track_infos, tracks, cells)
+        value, known = _sum(
+            info, end + 1 if happens and info.fn == _INCREASE else end, lists, track_infos, tracks, cells
+        )
     else:
         value, known = _extreme(info, end, lists, track_infos, tracks, cells)
     if known == 0:

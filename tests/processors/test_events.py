@@ -49,6 +49,11 @@ RULES = pack(
     roles: {ignition: ignition, speed: speed}
     expr: ignition and speed == 0 km/h
     for: 5m""",
+    """Sorting
+    each: {station: any}
+    roles: {wrong: waste_wrong}
+    expr: increase(wrong, 7d) >= 3
+    clear: increase(wrong, 7d) < 3""",
 )
 DOC = document(
     [], RULES, tables={"stations": STATIONS, "bins": BINS, "vehicles": VEHICLES}, partitions={"s1": 0, "s2": 1}
@@ -123,6 +128,28 @@ def test_wrong_sorting_is_counted() -> None:
     assert [(name, quantity) for name, _, _, quantity in ledger(rows)] == [
         ("station:S2/recyclable/deposited", 10), ("station:S2/recyclable/wrong", 1), ("station:S2/recyclable/deposited", 11),
     ]  # fmt: skip
+
+
+def test_wrong_sorting_of_a_week() -> None:
+    """The third wrong deposit counts at once, though another class was never wrong; a right one tells that it is over."""
+    day = 24 * HOUR
+    deposits = [
+        (0, "kitchen", "wrong_class"), (day, "other", "wrong_class"), (day + HOUR, "other", "correct"),
+        (2 * day + HOUR, "kitchen", "wrong_class"), (3 * day, "other", "correct"), (7 * day + HOUR, "other", "correct"),
+    ]  # fmt: skip
+    for classes in ({"kitchen": "kitchen", "other": "other"}, {"kitchen": "kitchen", "other": "kitchen"}):
+        rows = feed(
+            topics.WASTE_EVENTS,
+            *(
+                (at, waste("deposit", T0 + at, station="S1", waste_class=classes[name], mass_g=10, verdict=verdict))
+                for at, name, verdict in deposits
+            ),
+        )
+        told = [(row["rule"], row["subject"], row["state"], row["valid_at"] - T0) for row in rows["alerts"]]
+        assert told == [
+            ("Sorting", "S1", "firing", 2 * day + HOUR),
+            ("Sorting", "S1", "resolved", 7 * day + HOUR),
+        ]
 
 
 def test_fill_levels_are_those_of_bins() -> None:

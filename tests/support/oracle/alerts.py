@@ -199,13 +199,20 @@ class Instance:
         facts = [(self.points[number].fact, self.points[number].meta) for number in numbers]
         return all(fact.time is not None and clock - fact.time <= meta.max_age_ms for fact, meta in facts)
 
+    def _seen(self, numbers: list[int], clock: int) -> bool:
+        """Whether none of the points of a window is too old; one that counts what happens never is."""
+        metas = [(number, self.points[number].meta) for number in numbers]
+        return self._young(
+            [number for number, meta in metas if meta.kind not in ("register", "delta") or meta.interval_ms > 0], clock
+        )
+
     def look_at(self, sort: int, index: int, role: int, rated: int, clock: int) -> tuple[int, bool]:
         """(value, known) of what looks back, or at siblings."""
         slot = self.rule.slots[role]
         assert slot is not None
         if sort == 0:
             value, known = self.windows[index].value
-            return (value, True) if known and self._young(slot[1], clock) else (0, False)
+            return (value, True) if known and self._seen(slot[1], clock) else (0, False)
         found = []
         for numbers, aggregate, window, their in self.rule.groups[index]:
             if numbers == slot[1]:
@@ -213,7 +220,7 @@ class Instance:
             value, known = self._together(numbers, aggregate, clock)
             if window >= 0:
                 value, known = self.windows[window].value
-                known = known and self._young(numbers, clock)
+                known = known and self._seen(numbers, clock)
             if known and their > 0:
                 found.append(value * rated // their)
         return (median(found), True) if len(found) >= 2 else (0, False)

@@ -37,8 +37,8 @@ def waste(event: dict[str, Any], document: Document) -> list[Reading] | str:
     if mass > 1 << 62:
         raise DecodeError("a mass that nothing has")
     found = [(number, mass, 0)]
-    if kind == "deposit" and event["verdict"] == "wrong_class":
-        found.append((points[f"{where}/{waste_class}/wrong"], 1, 0))
+    if kind == "deposit" and event["verdict"] in ("wrong_class", "correct"):
+        found.append((points[f"{where}/{waste_class}/wrong"], int(event["verdict"] == "wrong_class"), 0))
     return found
 
 

@@ -29,6 +29,7 @@ class Track:
     since: int | None = None
     segments: list[tuple[int, int, Row, bool]] = dataclasses.field(default_factory=list)
     fresh: int | None = None
+    latest_ms: int | None = None
 
     def counted(self, row: Row) -> None:
         """A row of the ledger."""
@@ -56,6 +57,7 @@ class Track:
     def _reach(self, start: int, end: int) -> None:
         if self.fresh is None:
             self.fresh = start // self.cell_ms
+        self.latest_ms = max(end, end if self.latest_ms is None else self.latest_ms)
         newest = end // self.cell_ms - 1
         if newest >= self.fresh or self.newest is not None:
             self.newest = max(newest, self.newest if self.newest is not None else newest)
@@ -66,10 +68,8 @@ class Track:
 
     def cell(self, cell: int) -> tuple[int, str]:
         """(value, how it is known)."""
-        if self.newest is None or cell > self.newest or self.fresh is None:
+        if not self.events and (self.newest is None or cell > self.newest or self.fresh is None or cell < self.fresh):
             return 0, UNKNOWN
-        if cell < self.fresh:
-            return 0, MEASURED if self.events else UNKNOWN
         low, high = cell * self.cell_ms, (cell + 1) * self.cell_ms
         first = bisect.bisect_left(self.segments, low, key=lambda one: one[0])
         inside = list(itertools.takewhile(lambda one: one[1] <= high, itertools.islice(self.segments, first, None)))
@@ -133,22 +133,29 @@ class Window:
     def update(self, tracks: dict[tuple[int, int], Track], live: bool) -> None:
         """Takes up what its points have finished; what was imported makes it unknown until a live reading does."""
         mine = [tracks[number, self.measure] for number in self.members]
-        if any(track.newest is None for track in mine):
+        happens = all(track.events for track in mine)
+        if any(track.newest is None for track in mine if not track.events):
             return
-        end = min(track.newest for track in mine if track.newest is not None)
-        if self.done is not None and end <= self.done:
+        if happens:
+            end = max(track.latest_ms for track in mine if track.latest_ms is not None) // self.cell_ms - 1
+        else:
+            end = min(track.newest for track in mine if track.newest is not None and not track.events)
+        if self.done is not None and end <= self.done and not happens:
             return
         first = end - self.needed + 1
         for cell in range(first if self.done is None else max(first, self.done + 1), end + 1):
             self._day(cell, mine)
         self.done = end
-        value, known = self._compute(end, mine) if live else (0, False)
+        until = end + 1 if happens and self.fn == Fn.INCREASE else end
+        value, known = self._compute(until, mine) if live else (0, False)
         self.value = (value, True) if known else (0, False)
 
     def cell(self, cell: int, mine: Sequence[Track]) -> tuple[int, str]:
         """A cell of all points together."""
         found = [
-            track.cell(cell) if track.newest is not None and cell >= track.newest + 1 - self.needed else (0, UNKNOWN)
+            track.cell(cell)
+            if track.events or (track.newest is not None and cell >= track.newest + 1 - self.needed)
+            else (0, UNKNOWN)
             for track in mine
         ]
         if any(how == UNKNOWN for _, how in found):
