@@ -16,6 +16,11 @@ SILENT: Final = "meter_silent"
 LATE: Final = "gateway_late"
 BIN: Final = "bin_overfull"
 IDLING: Final = "vehicle_idling"
+GATEWAY: Final = "gateway_down"
+CLOCK: Final = "clock_behind"
+SORTING: Final = "wrong_sorting"
+ALWAYS_S: Final = clock_s(-24 * 365)
+"""A beginning that lies before the history."""
 OPEN_S: Final = clock_s(48)
 """An end that the demo does not reach."""
 
@@ -26,11 +31,11 @@ class Fault:
 
     Attributes:
         name: which anomaly.
-        effect: what it does: light, ac, fixture, branch, silent, late, bin, idling.
-        where: the thing that it is about: zone, fixture, floor, meter, gateway, bin or vehicle id.
+        effect: what it does: light, ac, fixture, branch, silent, late, down, clock, bin, sorting, idling.
+        where: the thing that it is about: zone, fixture, floor, meter, gateway, bin, station or vehicle id.
         start_s: from when.
         end_s: until when; `OPEN_S`: it stays.
-        amount: flow in mL/min, delay in s, or fill level in permille.
+        amount: flow in mL/min, delay in s, fill level in permille, or deposits.
     """
 
     name: str
@@ -58,7 +63,10 @@ SCRIPT: Final = (
     Fault(WATER, "branch", "A-F09", clock_s(16, 55), OPEN_S, 3200),
     Fault(SILENT, "silent", "M-A-F05", clock_s(16, 47)),
     Fault(LATE, "late", "gw-b-07", clock_s(16, 55), OPEN_S, 240),
+    Fault(GATEWAY, "down", "gw-g-garage", clock_s(16, 49)),
+    Fault(CLOCK, "clock", "M-B-0309", ALWAYS_S, OPEN_S, 900),
     Fault(BIN, "bin", "S-A-03-other", clock_s(16, 50), OPEN_S, 930),
+    Fault(SORTING, "sorting", "S-B-04", clock_s(16, 50), clock_s(17, 10), 30),
     Fault(IDLING, "idling", "V-017", clock_s(16, 50), clock_s(17, 30)),
 )
 
@@ -73,3 +81,8 @@ CLOSED_S: Final = {
     "C-0212": clock_s(15, 30),
 }
 """Rooms that nobody goes to any more from then on."""
+
+
+def behind_s(meter: str) -> int:
+    """How many seconds the clock of a meter is late, all the time."""
+    return sum(fault.amount for fault in SCRIPT if fault.effect == "clock" and fault.where == meter)

@@ -16,7 +16,7 @@ import yaml
 
 from ganzhi.demo import tables
 from ganzhi.demo.layout import SITES, zones
-from ganzhi.demo.truth import BRANCH_FOR_S, MISSED, WORKING_S
+from ganzhi.demo.truth import BEHIND_S, BRANCH_FOR_S, CLOCK_FOR_S, MISSED, TIMES, WORKING_S
 from ganzhi.demo.world import LANDSCAPE_S, is_workday
 
 ASSUMED: Final = "demo assumption"
@@ -230,9 +230,6 @@ UNTOLD: Final = MappingProxyType(
         "MeterStuck": _DAYS,
         "UnmeteredRemainder": _DAYS,
         "WaterRemainder": _DAYS,
-        "MeterClockBehind": "must last for four hours, and no clock of the demo is behind",
-        "GatewayDown": "no gateway of the demo falls silent whole; one meter does (MeterSilent), one gateway is late",
-        "WrongSorting": "counts deposits of seven days, of which the truth watches the live part alone",
     }
 )
 """Rule of the packs that the demo leaves off → why its known truth cannot say when it is to fire.
@@ -250,6 +247,8 @@ def _pack() -> dict[str, object]:
         "overrides": [
             {"alert": "MeterSilent", "params": {"missed": str(MISSED)}},
             {"alert": "BranchFlowAfterHours", "for": f"{BRANCH_FOR_S // 60}m"},
+            {"alert": "MeterClockBehind", "params": {"behind": f"{BEHIND_S} s"}, "for": f"{CLOCK_FOR_S // 60}m"},
+            {"alert": "WrongSorting", "params": {"times": str(TIMES)}},
             {"alert": list(UNTOLD), "enabled": False},
         ],
     }

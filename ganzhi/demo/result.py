@@ -176,7 +176,7 @@ def ledger_difference(
     for register in registers():
         last_ms, total = found.pop(register.id, (epoch_ms, 0))
         until_ms = max(last_ms, due_ms(simulator, register, clock_ms))
-        difference += abs(total - simulator.usage(register.id, epoch_ms, until_ms))
+        difference += abs(total - simulator.read(register.id, until_ms))
     for point in found.keys() | simulator.totals.keys():
         difference += abs(found.get(point, (0, 0))[1] - simulator.totals[point])
     return difference
@@ -188,8 +188,10 @@ def due_ms(simulator: Simulator, register: Register, clock_ms: int) -> int:
     until_ms = clock_ms
     for fault in faults.SCRIPT:
         begins_ms = midnight_ms + fault.start_s * 1000
-        if fault.effect == "silent" and fault.where == register.meter:
+        if (fault.effect, fault.where) in (("silent", register.meter), ("down", register.gateway)):
             until_ms = min(until_ms, begins_ms - 1)
+        elif fault.effect == "clock" and fault.where == register.meter:
+            until_ms = min(until_ms, clock_ms - fault.amount * 1000)
         elif fault.effect == "late" and fault.where == register.gateway and clock_ms >= begins_ms:
             until_ms = min(until_ms, max(begins_ms - 1, clock_ms - fault.amount * 1000))
     return until_ms // (QUARTER_S * 1000) * QUARTER_S * 1000

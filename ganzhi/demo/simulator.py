@@ -102,6 +102,9 @@ class Simulator:
             dataclasses.replace(fault, start_s=fault.start_s + days * DAY_S, end_s=fault.end_s + days * DAY_S)
             for fault in faults.SCRIPT
         ]
+        self._behind_ms: Ints = np.zeros(len(points()), np.int64)
+        for register in registers():
+            self._behind_ms[point_index()[register.id]] = 1000 * faults.behind_s(register.meter)
         self._has_history = False
 
     @property
@@ -188,6 +191,15 @@ class Simulator:
         before, after = (self._counted_at(point, time_ms) // register.divisor for time_ms in (from_ms, to_ms))
         return (after - before) * register.step
 
+    def read(self, point: str, until_ms: int) -> int:
+        """What the ledger must have of a register up to a quarter-hour, Wh or mL, by the clock of its meter.
+
+        Raises:
+            ValueError: as `register_at`.
+        """
+        behind_ms = int(self._behind_ms[point_index()[point]])
+        return self.usage(point, self.world.epoch_ms, until_ms + behind_ms)
+
     def _counted_at(self, point: str, time_ms: int) -> int:
         quarter, rest = divmod(time_ms - self.world.epoch_ms, QUARTER_S * 1000)
         if len(self._quarters) > 1:
@@ -216,6 +228,7 @@ class Simulator:
         self._has_history = True
         self._past.sort(key=lambda event: event.time_s)
         for event in self._past:
+            self.truth.hear(event)
             self.totals.update(counted(event))
 
     def _load(self, number: int) -> None:
@@ -231,12 +244,11 @@ class Simulator:
         """Plans the events of a date: those up to the start are history."""
         live = number >= self.world.days
         ordinal, working = self.world.date(number).toordinal(), is_workday(self.world.date(number))
-        by_effect = {
-            effect: tuple(fault for fault in faults.SCRIPT if fault.effect == effect and number == self.world.days)
-            for effect in ("bin", "idling")
-        }
-        told = self._fleet.day(number, ordinal, working, live, by_effect["idling"])
-        told += self._waste.day(number, ordinal, working, live, by_effect["bin"])
+        script = faults.SCRIPT if number == self.world.days else ()
+        told = self._fleet.day(
+            number, ordinal, working, live, tuple(fault for fault in script if fault.effect == "idling")
+        )
+        told += self._waste.day(number, ordinal, working, live, tuple(script))
         for event in told:
             if event.time_s > self.start_s:
                 self._told += 1
@@ -272,10 +284,13 @@ class Simulator:
         return self._delayed(time_s, made)
 
     def _silent(self, time_s: int) -> Ints:
-        meters = {
-            fault.where for fault in self._script if fault.effect == "silent" and fault.start_s <= time_s < fault.end_s
-        }
-        return np.asarray([point_index()[one.id] for one in registers() if one.meter in meters], np.int64)
+        """Points that nothing is heard of: those of silent meters, and all of gateways that are down."""
+        now = [fault for fault in self._script if fault.start_s <= time_s < fault.end_s]
+        meters = {fault.where for fault in now if fault.effect == "silent"}
+        gateways = {fault.where for fault in now if fault.effect == "down"}
+        found = [point_index()[one.id] for one in registers() if one.meter in meters]
+        found += [i for i, point in enumerate(points()) if point.gateway in gateways] if gateways else []
+        return np.asarray(found, np.int64)
 
     def _delayed(self, time_s: int, made: list[Batch]) -> list[Batch]:
         """Holds back what late gateways send, and gives out what they have held back long enough."""
@@ -301,10 +316,12 @@ class Simulator:
         for number in np.unique(gateway):
             own = np.flatnonzero(gateway == number)
             site, name = self._gateways[1][number]
+            # a meter stamps its readings by its own clock
+            stamped_ms = times_ms[:, None] - self._behind_ms[chosen[own]]
             yield Batch(
                 site,
                 name,
-                np.repeat(times_ms, len(own)),
+                stamped_ms.ravel(),
                 np.tile(chosen[own].astype(np.int32), len(times_ms)),
                 values[:, own].ravel(),
             )

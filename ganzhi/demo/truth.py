@@ -16,7 +16,7 @@ from ganzhi.demo import faults, fleet, people, waste
 from ganzhi.demo.events import Event
 from ganzhi.demo.layout import floor_id, zones
 from ganzhi.demo.metering import State
-from ganzhi.demo.points import REGISTER_INTERVAL_S
+from ganzhi.demo.points import GAUGE_INTERVAL_S, REGISTER_INTERVAL_S
 from ganzhi.demo.registers import registers
 from ganzhi.demo.spans import Ints
 from ganzhi.demo.world import DAY_S, FLOORS, LANDSCAPE_S, World, is_workday
@@ -26,8 +26,19 @@ WORKING_S: Final = (people.clock_s(8), people.clock_s(17, 30))
 """The model's schedule `working`, on working days."""
 MISSED: Final = 2
 """Intervals without a reading until a meter counts as silent (the built-in pack says three)."""
+TIMES: Final = 32
+"""Wrong deposits of a week that a station is told for: the demo's people sort badly (the built-in pack says three)."""
+BEHIND_S: Final = 600
+"""How late a clock may be (the built-in pack says half an hour: a meter of the demo would be silent by then)."""
+CLOCK_FOR_S: Final = 1800
+"""How long a clock must be late (the built-in pack: four hours)."""
+DOWN_S: Final = GAUGE_INTERVAL_S * 3 // 2
+"""Silence after which a gateway counts as down: 1.5 times the shortest interval of its points."""
+WEEK_CELLS: Final = 7 * 96
 BRANCH_FOR_S: Final = 1800
 """How long water must run in a branch after hours (the demo's pack asks for less than the built-in two hours)."""
+STEP_S: Final = 10
+"""The world is looked at so often; changes are told at once."""
 SETTLE_S: Final = 60
 """An alert that is due in the last minute need not have arrived."""
 
@@ -50,12 +61,15 @@ RULES: Final = {
     "TapRunningLong": Rule(faults.WATER, 7200, 0),
     "BranchFlowAfterHours": Rule(faults.WATER, BRANCH_FOR_S, 0),
     "MeterSilent": Rule(faults.SILENT, 0, 0),
+    "GatewayDown": Rule(faults.GATEWAY, 120, 0),
+    "MeterClockBehind": Rule(faults.CLOCK, CLOCK_FOR_S, 0),
+    "WrongSorting": Rule(faults.SORTING, 0, 0),
     "BinOverfull": Rule(faults.BIN, 0, 0),
     "BinOverflowing": Rule(faults.BIN, 0, 0),
     "BinOverdue": Rule(faults.BIN, 14_400, 0),
     "VehicleIdling": Rule(faults.IDLING, 600, 0),
 }
-ANOMALIES: Final = (faults.LIGHTS, faults.AIR, faults.WATER, faults.SILENT, faults.BIN, faults.IDLING)
+ANOMALIES: Final = tuple(dict.fromkeys(rule.anomaly for rule in RULES.values()))
 
 
 @dataclasses.dataclass(slots=True)
@@ -65,7 +79,7 @@ class Episode:
     Attributes:
         rule: name of the rule.
         subject: id of the space, equip, point, station or vehicle.
-        started_ms: since when it held, UTC; not before the start of the live part.
+        started_ms: since when it held, UTC; not before the start of the live part, but for what events have told.
         fires_ms: when an alert is due.
         ended_ms: when it is over; None while it goes on.
     """
@@ -130,16 +144,20 @@ class Truth:
         self._cooled = np.flatnonzero(np.isin(kinds, ["office", "meeting", "hall"]) & cooled)
         self._fixture_zone = np.asarray([fixture.zone for fixture in people.fixtures()], np.int64)
         self._wet = np.unique(self._fixture_zone)
-        self._silent = [
-            (one.id, fault.start_s + world.days * DAY_S, fault.end_s + world.days * DAY_S)
+        midnight_s = world.days * DAY_S
+        script = [
+            dataclasses.replace(fault, start_s=fault.start_s + midnight_s, end_s=fault.end_s + midnight_s)
             for fault in faults.SCRIPT
-            for one in registers()
-            if fault.effect == "silent"
-            and one.meter == fault.where
-            and one.role in ("energy", "water", "heat", "pv_energy", "regeneration")
         ]
+        # what a gateway that is down says nothing of is not told point by point
+        self._silent = _metered(script, "silent")
+        self._late = [one for one in _metered(script, "clock") if one[1].amount > BEHIND_S]
+        self._down = [fault for fault in script if fault.effect == "down"]
         ids = [zone.id for zone in zones()]
         stations = [station for station, _ in waste.stations()]
+        self._stations = {station: i for i, station in enumerate(stations)}
+        self._wrong: list[list[int]] = [[] for _ in stations]
+        self._wrong_week = np.zeros(len(stations), np.int64)
         self._bin_level = np.zeros(len(waste.bins()), np.int64)
         self._bin_at = {one.id: i for i, one in enumerate(waste.bins())}
         self._idle = np.zeros(fleet.VEHICLES, bool)
@@ -151,7 +169,10 @@ class Truth:
             "TapRunningNobody": _Watch([ids[i] for i in self._wet]),
             "TapRunningLong": _Watch([ids[i] for i in self._wet]),
             "BranchFlowAfterHours": _Watch([floor_id(building.id, floor) for building, floor in FLOORS]),
-            "MeterSilent": _Watch([point for point, _, _ in self._silent]),
+            "MeterSilent": _Watch([point for point, _ in self._silent]),
+            "MeterClockBehind": _Watch([point for point, _ in self._late]),
+            "GatewayDown": _Watch([fault.where for fault in self._down]),
+            "WrongSorting": _Watch(stations),
             "BinOverfull": _Watch(stations),
             "BinOverflowing": _Watch(stations),
             "BinOverdue": _Watch(stations),
@@ -159,23 +180,39 @@ class Truth:
         }
 
     def hear(self, event: Event) -> None:
-        """Takes the level of a bin or the state of a vehicle, which nothing but their events tells."""
+        """Takes a deposit, the level of a bin or the state of a vehicle, which nothing but their events tells."""
         value = event.value
+        if value["kind"] == "deposit":
+            self._deposited(event.time_s, str(value["station"]), value["verdict"] == "wrong_class")
         if value["kind"] == "fill":
             self._bin_level[self._bin_at[str(value["bin"])]] = int(str(value["fill_permille"]))
         elif value["kind"] == "state":
             self._idle[int(str(value["vehicle"])[2:]) - 1] = bool(value["ignition"]) and value["speed_mm_s"] == 0
 
+    def _deposited(self, time_s: int, station: str, wrong: bool) -> None:
+        """Counts the wrong deposits of a week, which goes by quarter-hours as the ledger does."""
+        which = self._stations[station]
+        cell = time_s // REGISTER_INTERVAL_S
+        if wrong:
+            self._wrong[which].append((time_s - 1) // REGISTER_INTERVAL_S)
+        self._wrong[which] = [one for one in self._wrong[which] if one > cell - WEEK_CELLS]
+        self._wrong_week[which] = len(self._wrong[which])
+        many = self._wrong_week >= TIMES
+        self._look("WrongSorting", time_s, many, ~many)
+
     def observe(self, time_s: int, state: State) -> None:
         """Looks at the world; the state has one moment."""
         self._last_s = time_s
         for rule, (holds, clears) in self._conditions(time_s, state).items():
-            for episode in self._watches[rule].look(time_s, holds, clears, RULES[rule]):
-                subject, started_s = episode
-                ms = self._world.epoch_ms
-                self.episodes.append(Episode(rule, subject, ms + started_s * 1000, ms + time_s * 1000))
-            for subject in self._watches[rule].ended:
-                self._end(rule, subject, time_s)
+            self._look(rule, time_s, holds, clears)
+
+    def _look(self, rule: str, time_s: int, holds: Bools, clears: Bools) -> None:
+        """Moves the state of a rule on, and notes what begins and ends."""
+        for subject, started_s in self._watches[rule].look(time_s, holds, clears, RULES[rule]):
+            ms = self._world.epoch_ms
+            self.episodes.append(Episode(rule, subject, ms + started_s * 1000, ms + time_s * 1000))
+        for subject in self._watches[rule].ended:
+            self._end(rule, subject, time_s)
 
     def _end(self, rule: str, subject: str, time_s: int) -> None:
         for episode in reversed(self.episodes):
@@ -195,8 +232,16 @@ class Truth:
         level = self._bin_level.reshape(-1, len(waste.CLASSES)).max(axis=1)
         silent = np.asarray(
             [
-                start_s <= time_s < end_s and time_s - _minute_before(start_s) > MISSED * REGISTER_INTERVAL_S
-                for _, start_s, end_s in self._silent
+                fault.start_s <= time_s < fault.end_s
+                and time_s - _minute_before(fault.start_s) > MISSED * REGISTER_INTERVAL_S
+                for _, fault in self._silent
+            ],
+            bool,
+        )
+        down = np.asarray(
+            [
+                fault.start_s <= time_s < fault.end_s and time_s - (fault.start_s - STEP_S) > DOWN_S
+                for fault in self._down
             ],
             bool,
         )
@@ -210,6 +255,8 @@ class Truth:
             "TapRunningLong": runs[self._wet],
             "BranchFlowAfterHours": (state.branch_ml_min[0] > 1000) & (not working),
             "MeterSilent": silent,
+            "MeterClockBehind": np.ones(len(self._late), bool),
+            "GatewayDown": down,
             "VehicleIdling": self._idle,
         }
         found = {rule: (holds, ~holds) for rule, holds in plain.items()}
@@ -266,6 +313,13 @@ class _Watch:
         self._firing = (self._firing & ~over) | begins
         self.ended = [self.subjects[i] for i in np.flatnonzero(over)]
         return [(self.subjects[i], int(self._since_s[i])) for i in np.flatnonzero(begins)]
+
+
+def _metered(script: list[faults.Fault], effect: str) -> list[tuple[str, faults.Fault]]:
+    """Points of the meters that a kind of fault is about, of the roles that are asked after."""
+    roles = ("energy", "water", "heat", "pv_energy", "regeneration")
+    found = [fault for fault in script if fault.effect == effect]
+    return [(one.id, fault) for fault in found for one in registers() if one.meter == fault.where and one.role in roles]
 
 
 def _minute_before(time_s: int) -> int:

@@ -86,6 +86,21 @@ def deposits(seed: int, ordinal: int, working: bool) -> tuple[Deposit, ...]:
     return tuple(sorted(found, key=lambda deposit: deposit.time_s))
 
 
+def _with_wrong(held: tuple[Deposit, ...], script: list[faults.Fault]) -> tuple[Deposit, ...]:
+    """Deposits of a date, and those that somebody brings to the wrong bins of a station, evenly over its time."""
+    taken = {(deposit.bin, deposit.time_s) for deposit in held}
+    found = list(held)
+    for fault in script:
+        own = [i for i, one in enumerate(bins()) if one.station == fault.where and one.waste_class != "hazardous"]
+        for k in range(fault.amount):
+            which, time_s = own[k % len(own)], fault.start_s + k * (fault.end_s - fault.start_s) // fault.amount
+            while (which, time_s) in taken:
+                time_s += 1
+            taken.add((which, time_s))
+            found.append(Deposit(which, time_s, 90, "wrong_class"))
+    return tuple(sorted(found, key=lambda deposit: deposit.time_s))
+
+
 class Waste:
     """Tells what happens to waste, day by day in order.
 
@@ -99,7 +114,7 @@ class Waste:
         self._epoch_ms = epoch_ms
 
     def day(
-        self, number: int, ordinal: int, working: bool, levels: bool, overfull: tuple[faults.Fault, ...] = ()
+        self, number: int, ordinal: int, working: bool, levels: bool, script: tuple[faults.Fault, ...] = ()
     ) -> list[events.Event]:
         """Events of a date in order of time.
 
@@ -108,11 +123,14 @@ class Waste:
             ordinal: proleptic Gregorian ordinal of the date.
             working: a working day.
             levels: with the level of each bin every quarter of an hour (a history has only what is counted).
-            overfull: faults of that kind; `amount` is the level, permille.
+            script: faults of bins (`amount` is the level, permille) and of sorting (so many deposits).
         """
         told: list[events.Event] = []
         at = number * 86_400
-        held = deposits(self._seed, ordinal, working)
+        held = _with_wrong(
+            deposits(self._seed, ordinal, working), [fault for fault in script if fault.effect == "sorting"]
+        )
+        overfull = tuple(fault for fault in script if fault.effect == "bin")
         mass_g = [0] * len(bins())
         for i, deposit in enumerate(held):
             mass_g[deposit.bin] += deposit.mass_g

@@ -75,7 +75,7 @@ def _ledger(run: Run) -> tuple[Ledger, Names]:
     for register in registers():
         last_ms = due_ms(simulator, register, simulator.now_ms)
         names["site", len(rows)] = register.id
-        used = simulator.usage(register.id, simulator.world.epoch_ms, last_ms)
+        used = simulator.read(register.id, last_ms)
         rows.append(("site", len(rows), last_ms, used))
     for point, total in simulator.totals.items():
         names["site", len(rows)] = point

@@ -104,13 +104,13 @@ def test_truth_is_the_state_of_the_world(run: Run) -> None:
 
 
 def test_what_was_injected_is_what_goes_wrong(run: Run) -> None:
-    """Every subject that is told wrong is one that the script names, or the floor of a fixture that it names."""
+    """Every subject that is told wrong is one that the script names, or a point or floor of what it names."""
     named = {fault.where for fault in faults.SCRIPT}
     rooms = {name.split(".")[0] for name in named}
-    others = {"S-A-03", "A-F05.A1", "A-F05.A2", "C-F07"}
+    others = {"S-A-03", "A-F05.A1", "A-F05.A2", "C-F07", "B-0309.energy"}
     subjects = {one.subject for one in run.simulator.truth.episodes}
     assert subjects <= rooms | others
-    assert rooms - subjects == {"M-A-F05", "gw-b-07", "S-A-03-other"}
+    assert rooms - subjects == {"M-A-F05", "M-B-0309", "gw-b-07", "S-A-03-other"}
 
 
 @pytest.mark.parametrize("anomaly", [faults.LIGHTS, faults.AIR, faults.WATER, faults.SILENT, faults.BIN, faults.IDLING])
