@@ -126,6 +126,8 @@ def of_stack(
     first_ms = ALL_FROM_MS if from_ms is None else from_ms - WARM_UP_MS
     last_ms = ALL_TO_MS if to_ms is None else to_ms
     sources = {topic: gather(history, documents, topic, first_ms, last_ms, watch) for topic in INPUTS}
+    if _outside(sources, from_ms, to_ms):  # read once more, to tell what is there instead
+        sources = {topic: gather(history, documents, topic, watch=watch) for topic in INPUTS}
     return Trial(documents, sources, _span(sources, from_ms, to_ms))
 
 
@@ -137,7 +139,7 @@ def of_history(history: History, documents: Mapping[str, Document], since_ms: in
     """
     first_ms = ALL_FROM_MS if since_ms is None else since_ms
     sources = {topic: gather(history, documents, topic, first_ms, watch=watch) for topic in INPUTS}
-    if not any(len(readings) for sites in sources.values() for readings in sites.values()):
+    if not _any_reading(sources):
         return None
     return Trial(documents, sources, whole_span(sources))
 
@@ -298,11 +300,26 @@ def _bounds(documents: Mapping[str, Document], since: str | None, until: str | N
     return from_ms, to_ms
 
 
+def _any_reading(sources: Sources) -> bool:
+    return any(len(readings) for sites in sources.values() for readings in sites.values())
+
+
+def _outside(sources: Sources, from_ms: int | None, to_ms: int | None) -> bool:
+    """Whether no reading lies between two bounds."""
+    if not _any_reading(sources):
+        return True
+    whole = whole_span(sources)
+    return (from_ms is not None and from_ms >= whole.to_ms) or (to_ms is not None and to_ms <= whole.from_ms)
+
+
 def _span(sources: Sources, from_ms: int | None, to_ms: int | None) -> Span:
     whole = whole_span(sources)
     span = Span(whole.from_ms if from_ms is None else from_ms, whole.to_ms if to_ms is None else to_ms)
-    if span.from_ms >= span.to_ms:
-        raise ConfigurationError(f"the readings end at {iso(whole.to_ms)}, and begin at {iso(whole.from_ms)}")
+    if _outside(sources, from_ms, to_ms):
+        raise ConfigurationError(
+            f"there is no reading from {iso(span.from_ms)} to {iso(span.to_ms)}: "
+            f"the first one is of {iso(whole.from_ms)}, the last one of {iso(whole.to_ms - 1)}"
+        )
     return span
 
 

@@ -3,7 +3,7 @@
 import datetime as dt
 import zoneinfo
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from rich import box
@@ -20,6 +20,7 @@ from schemas.prices import MONEY_PER_YUAN
 
 NOISIEST_MAX: Final = 10
 SHOWN_MAX: Final = 30
+TEXTUAL: Final = ("rule", "where", "since", "state")
 _LARGE: Final = {"Wh": ("kWh", 1000), "mL": ("m3", 1_000_000), "g": ("kg", 1000)}
 
 
@@ -53,6 +54,17 @@ class Places:
         if self._kinds.get((site, room)) == "spaces":
             return "/space", room
         return ("/point", subject) if self._kinds.get((site, subject)) == "points" else None
+
+    def clock(self, site: str, time_ms: int) -> str:
+        """A time as people of a site read it."""
+        return dt.datetime.fromtimestamp(time_ms / 1000, self.zones[site]).strftime("%Y-%m-%d %H:%M")
+
+    def span(self, span: Span) -> str:
+        """A span by the clock of its sites; in UTC where they have several."""
+        zones = set(self.zones.values())
+        zone: dt.tzinfo = zones.pop() if len(zones) == 1 else dt.UTC
+        times = (dt.datetime.fromtimestamp(ms / 1000, zone) for ms in (span.from_ms, span.to_ms))
+        return " – ".join(f"{time:%Y-%m-%d %H:%M}" for time in times) + f" ({zone})"
 
     def day(self, site: str, time_ms: int) -> str:
         """The local day of a time."""
@@ -178,46 +190,49 @@ def show_backtest(result: Backtest, console: Console) -> None:
     rooms = Counter(places.room(one.site, one.subject) for one in result.alerts())
     for one in result.episodes:
         by_rule[one.rule].append(one)
-    table = _table("rule", "alerts", "alerts a day", "hours", "wasted", "cost")
-    for name in sorted({rule for document in result.documents.values() for rule in rule_names(document)}):
-        totals = Totals(by_rule.get(name, []), span)
-        cells = (f"{totals.alerts:,}", f"{totals.alerts / span.days:,.2f}", f"{totals.hours:,.1f}")
-        table.add_row(escape(name), *cells, amounts(totals.waste), yuan(totals.cost_yuan))
-    console.print(f"{iso(span.from_ms)} – {iso(span.to_ms)}   {text('readings')}: {result.readings:,}")
-    console.print(table)
+    names = sorted({rule for document in result.documents.values() for rule in rule_names(document)})
+    quiet = [name for name in names if name not in by_rule]
+    console.print(f"{places.span(span)}   {text('readings')}: {result.readings:,}", highlight=False)
+    if by_rule:
+        table = _table("rule", "alerts", "alerts a day", "hours", "wasted", "cost")
+        for name in sorted(by_rule):
+            totals = Totals(by_rule[name], span)
+            cells = (f"{totals.alerts:,}", f"{totals.alerts / span.days:,.2f}", f"{totals.hours:,.1f}")
+            table.add_row(escape(name), *cells, amounts(totals.waste), yuan(totals.cost_yuan))
+        console.print(table)
+    if quiet:
+        console.print(f"{text('no alerts')}: {', '.join(quiet)}", markup=False, highlight=False, soft_wrap=True)
     if rooms:
-        listed = ", ".join(f"{escape(room)} {count}" for room, count in rooms.most_common(NOISIEST_MAX))
-        console.print(f"{text('noisiest')}: {listed}", soft_wrap=True)
-    show_episodes(result.episodes, span, places, console)
+        listed = ", ".join(f"{room} {count}" for room, count in rooms.most_common(NOISIEST_MAX))
+        console.print(f"{text('noisiest')}: {listed}", markup=False, highlight=False, soft_wrap=True)
+    if result.episodes:
+        show_episodes(result.episodes, span, places, console)
 
 
-def show_episodes(episodes: Iterable[Episode], span: Span, places: Places, console: Console) -> None:
+def show_episodes(episodes: Sequence[Episode], span: Span, places: Places, console: Console) -> None:
     """Episodes, a line each; the first ones where there are many."""
-    found = list(episodes)
-    if not found:
-        console.print(text("no alerts"))
-        return
-    table = _table("where", "rule", "since", "minutes", "state", "wasted", "cost")
-    for one in found[:SHOWN_MAX]:
-        local = dt.datetime.fromtimestamp(one.started_ms / 1000, places.zones[one.site]).strftime("%Y-%m-%d %H:%M")
+    table = _table("since", "where", "rule", "minutes", "state", "wasted", "cost")
+    for one in episodes[:SHOWN_MAX]:
         length = (one.end_by(span.to_ms) - one.started_ms) / 60_000
         cost = one.cost(span.from_ms, span.to_ms)
         table.add_row(
+            places.clock(one.site, one.started_ms),
             escape(one.subject),
             escape(one.rule),
-            local,
             f"{length:,.0f}",
             text(one.state),
             amounts(one.waste(span.from_ms, span.to_ms)),
             yuan(None if cost is None else cost / MONEY_PER_YUAN),
         )
     console.print(table)
-    if len(found) > SHOWN_MAX:
-        console.print(text("more with json").format(count=len(found) - SHOWN_MAX))
+    if len(episodes) > SHOWN_MAX:
+        console.print(text("more with json").format(count=len(episodes) - SHOWN_MAX), highlight=False)
 
 
 def _table(*names: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in names:
-        table.add_column(text(name), justify="left" if name in ("rule", "where", "since", "state") else "right")
+        table.add_column(
+            text(name), justify="left" if name in TEXTUAL else "right", no_wrap=name in ("since", "minutes")
+        )
     return table

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from rich import box
@@ -16,7 +16,9 @@ from replay.backtest import Backtest
 from replay.what_if import CHANGES, Pair
 from schemas.prices import MONEY_PER_YUAN
 
-SHOWN_MAX = 20
+SHOWN_MAX: Final = 20
+ROOMS_MAX: Final = 10
+"""So many rooms of a rule are shown, those that differ most."""
 
 
 class Rows:
@@ -62,6 +64,10 @@ class Rows:
     def total(self) -> dict[str, Any]:
         """All of them together."""
         return self._row(self.pairs)
+
+    def of_rule(self, rule: str) -> dict[str, Any]:
+        """All rooms of a rule together."""
+        return self._row([pair for pair in self.pairs if pair.one.rule == rule])
 
     def _row(self, pairs: Sequence[Pair]) -> dict[str, Any]:
         counts = Counter(pair.change for pair in pairs)
@@ -118,31 +124,45 @@ def _iso(time_ms: int) -> str:
 
 def show_what_if(rows: Rows, console: Console) -> None:
     """For people: a line a rule and room that changes, the sums, and the first episodes that differ."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("rule", "where", *CHANGES[:-1], "alerts a day", "wasted", "cost"):
-        table.add_column(text(name), justify="left" if name in ("rule", "where") else "right")
     listed = [row for row in rows.as_dicts() if _differs(row)]
-    for row in listed:
-        table.add_row(escape(row["rule"]), escape(row["room"]), *_cells(row))
-    total = rows.total()
-    console.print(f"{_iso(rows.before.span.from_ms)} – {_iso(rows.before.span.to_ms)}")
+    console.print(rows.places.span(rows.before.span), highlight=False)
     if not listed:
         console.print(text("no difference"))
         return
-    table.add_section()
-    table.add_row(text("all"), "", *_cells(total))
+    by_rule: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in listed:
+        by_rule[row["rule"]].append(row)
+    total = rows.total()
+    shown = [change for change in CHANGES[:-1] if total[change]]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("rule", *shown, "alerts a day", "wasted", "cost"):
+        table.add_column(text(name), justify="left" if name == "rule" else "right")
+    for rule, found in by_rule.items():
+        table.add_row(escape(rule), *_cells(rows.of_rule(rule), shown))
+        for row in sorted(found, key=_weight, reverse=True)[:ROOMS_MAX]:
+            table.add_row(f"  {escape(row['room'])}", *_cells(row, shown))
+        if len(found) > ROOMS_MAX:
+            table.add_row("  " + text("more rooms").format(count=len(found) - ROOMS_MAX))
+    if len(by_rule) > 1:
+        table.add_section()
+        table.add_row(text("all"), *_cells(total, shown))
     console.print(table)
     changed = [pair for pair in rows.pairs if pair.change != "same"]
     for pair in changed[:SHOWN_MAX]:
         one = pair.one
-        console.print(
-            f"{text(pair.change)}  {_iso(one.started_ms)}  {one.rule}  {one.subject}", markup=False, highlight=False
-        )
+        words = (text(pair.change), rows.places.clock(one.site, one.started_ms), one.rule, one.subject)
+        console.print("  ".join(words), markup=False, highlight=False)
         link = rows.link(pair)
         if link:
             console.print(f"    {link}", markup=False, highlight=False, soft_wrap=True)
     if len(changed) > SHOWN_MAX:
-        console.print(text("more with json").format(count=len(changed) - SHOWN_MAX))
+        console.print(text("more with json").format(count=len(changed) - SHOWN_MAX), highlight=False)
+
+
+def _weight(row: dict[str, Any]) -> tuple[float, float]:
+    """How much a row differs: in alerts, then in hours."""
+    before, after = row["before"], row["after"]
+    return abs(after["alerts"] - before["alerts"]), abs(after["hours"] - before["hours"])
 
 
 def _differs(row: dict[str, Any]) -> bool:
@@ -150,8 +170,8 @@ def _differs(row: dict[str, Any]) -> bool:
     return bool(row["gained"] or row["lost"] or row["longer"] or row["shorter"]) or before != after
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
-    counts = [str(row[change] or "") for change in CHANGES[:-1]]
+def _cells(row: dict[str, Any], changes: Sequence[str]) -> list[str]:
+    counts = [str(row[change] or "") for change in changes]
     before, after = row["before"], row["after"]
 
     def waste(side: dict[str, Any]) -> str:

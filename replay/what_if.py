@@ -72,22 +72,47 @@ def replaced(rules: Sequence[Pack], new: Sequence[Pack]) -> list[Pack]:
     for pack in rules:
         if str(pack.get("pack")) in names:
             continue
-        own = pack.get("rules")
-        left = [rule for rule in own if _alert(rule) not in alerts] if isinstance(own, list) else []
-        if len(left) == (len(own) if isinstance(own, list) else 0):
+        own = _rules(pack)
+        left = [rule for rule in own if _alert(rule) not in alerts]
+        if len(left) == len(own):
             kept.append(pack)
             continue
-        there = {_alert(rule) for rule in left}
-        overrides = pack.get("overrides")
-        fitting = [one for one in overrides if _names(one) & there] if isinstance(overrides, list) else []
-        kept.append({**pack, "rules": left, "overrides": fitting})
+        kept.append(_with_rules(pack, left))
     return [pack for pack in kept if pack.get("rules")] + list(new)
+
+
+def narrowed(rules: Sequence[Pack], alerts: Iterable[str]) -> list[Pack]:
+    """A rule set with some of its rules alone, and those that inhibit them: their alerts are as in the whole of it."""
+    inhibited = {_alert(rule): _inhibitors(rule) for pack in rules for rule in _rules(pack)}
+    wanted: set[str] = set()
+    more = set(alerts)
+    while more:
+        wanted |= more
+        more = {name for one in more for name in inhibited.get(one, ())} - wanted
+    return [_with_rules(pack, [rule for rule in _rules(pack) if _alert(rule) in wanted]) for pack in rules]
+
+
+def _rules(pack: Mapping[str, Json]) -> list[Json]:
+    found = pack.get("rules")
+    return found if isinstance(found, list) else []
+
+
+def _inhibitors(rule: Json) -> list[str]:
+    named = rule.get("inhibited_by") if isinstance(rule, dict) else None
+    return [str(one) for one in named] if isinstance(named, list) else [str(named)] if named else []
+
+
+def _with_rules(pack: Pack, rules: list[Json]) -> Pack:
+    """A pack with some of its rules, and the overrides that name one of them."""
+    there = {_alert(rule) for rule in rules}
+    overrides = pack.get("overrides")
+    fitting = [one for one in overrides if _names(one) & there] if isinstance(overrides, list) else []
+    return {**pack, "rules": rules, "overrides": fitting}
 
 
 def alerts_of(pack: Mapping[str, Json]) -> list[str]:
     """The names of a pack's rules."""
-    rules = pack.get("rules")
-    return [_alert(rule) for rule in rules] if isinstance(rules, list) else []
+    return [_alert(rule) for rule in _rules(pack)]
 
 
 def _alert(rule: Json) -> str:

@@ -101,7 +101,8 @@ class ModelError(GanzhiError):
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults)
-        super().__init__(f"{len(self.faults)} faults\n" + "\n".join(str(fault) for fault in self.faults))
+        counted = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
+        super().__init__("\n".join((counted, *map(str, self.faults))))
 
 
 class ExpressionError(ModelError):

@@ -32,6 +32,8 @@ def client_config(kafka: KafkaSettings, **more: Any) -> dict[str, Any]:
         # A broker that comes back is found within a second (librdkafka's default waits up to ten).
         "reconnect.backoff.max.ms": 1000,
         "log.connection.close": False,
+        # Notices and worse: a producer that is closed tells every time (level 6) that its queue is purged.
+        "log_level": 5,
     }
     config.update((name, value.get_secret_value()) for name, value in kafka.security.items())
     for name, value in more.items():

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ganzhi.cli.paper import paper
 from ganzhi.cli.texts import has, language, text
 from ganzhi.cli.up import stop_event
 from schemas.errors import ActionError
@@ -53,7 +53,7 @@ def alerts(
     if context.invoked_subcommand is not None:
         return
     matcher = Matcher.parse(match)
-    console = Console()
+    console = paper()
     with opened(load(profile=profile)) as desk:
         desk.catch_up()
         fits = [alert for alert in desk.alerts.values() if matcher.holds(desk.projection.labels(alert))]
@@ -79,7 +79,7 @@ def alerts(
 @group.command()
 def show(alert: Alert_, profile: Profile = None, as_json: AsJson = False) -> None:
     """Show one alert: its state, what it wasted, what people did, its work orders."""
-    console = Console()
+    console = paper()
     with opened(load(profile=profile)) as desk:
         desk.catch_up()
         found = find(desk, alert)

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -11,11 +11,14 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ganzhi.cli.paper import paper
 from ganzhi.cli.texts import text
+from ganzhi.rule_reach import idle_sentences
 from ganzhi.trial import Trial, of_files, of_stack, read_rules
 from replay.backtest import backtest as run_backtest
 from replay.kafka_log import KafkaHistory
 from schemas.errors import ConfigurationError
+from schemas.model.document import Document
 from schemas.settings import load
 
 WAIT_S: Final = 0.5
@@ -60,12 +63,14 @@ def backtest(
     tried = read_rules(packs) if packs else None
     trial = read_trial(since, until, sites or [], source, model, files, mapping_file, profile, quiet=as_json)
     documents = trial.with_rules(tried)
+    if tried is not None:
+        tell_idle(documents)
     with bars(quiet=as_json) as bar:
         result = run_backtest(documents, trial.sources, trial.span, bar)
     if as_json:
         print(json.dumps(backtest_as_dict(result), ensure_ascii=False))
     else:
-        show_backtest(result, Console())
+        show_backtest(result, paper())
 
 
 def read_trial(
@@ -105,6 +110,12 @@ def read_trial(
             until,
             lambda task, done, total: bar(f"{task[0]}/{task[1]}", done, total),
         )
+
+
+def tell_idle(documents: Mapping[str, Document]) -> None:
+    """Says on standard error which rules run on nothing, and why: no alert of them means nothing."""
+    for sentence in idle_sentences(documents):
+        _notify(sentence)
 
 
 def _wait_for_worker(log: KafkaHistory) -> None:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ganzhi.cli.paper import paper
 from ganzhi.cli.texts import text
 from ganzhi.trial import instant, iso
 from schemas.errors import ConfigurationError
@@ -55,7 +56,7 @@ def health(
     if as_json:
         print(json.dumps({"from": iso(from_ms), "to": iso(to_ms), **figures, **lists}, ensure_ascii=False))
         return
-    console = Console()
+    console = paper()
     console.print(f"{iso(from_ms)} – {iso(to_ms)}")
     for name, value in figures.items():
         console.print(f"{text(name.replace('_', ' ')):<24} {'–' if value is None else value}", highlight=False)

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ganzhi.cli.paper import paper
 from ganzhi.cli.texts import text
 from ganzhi.meter_facts import Meter, Register, Said, find, history, message, ratio
 from schemas.control import signing_key
@@ -217,7 +218,7 @@ def show_history(meter_id: MeterId, site: Site = None, profile: Profile = None, 
             fields = {name: value for name, value in told.fields.items() if name != "signature"}
             print(json.dumps({**fields, "known_at": told.known_at, "state": told.state}, ensure_ascii=False))
         return
-    console = Console()
+    console = paper()
     if not found:
         console.print(text("no facts"))
         return
@@ -252,10 +253,8 @@ def _send(chosen: Meter, said: Said, profile: str | None, as_json: bool) -> None
         print(json.dumps({"event_id": event_id, "site": chosen.site.site, "meter": chosen.id, "at_ms": said.at_ms}))
         return
     when = _local(said.at_ms, chosen)
-    Console().print(
-        f"{text('fact sent')}: {text(f'fact {said.kind}')} {chosen.id}, {when}, {event_id}", highlight=False
-    )
-    Console().print(text("fact sent next"), style="dim", highlight=False)
+    paper().print(f"{text('fact sent')}: {text(f'fact {said.kind}')} {chosen.id}, {when}, {event_id}", highlight=False)
+    paper().print(text("fact sent next"), style="dim", highlight=False)
 
 
 def _note(sentence: str) -> None:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ganzhi.cli.paper import paper
 from ganzhi.cli.texts import text
 from schemas import settings
 from schemas.control import signing_key
@@ -49,7 +50,7 @@ def check(folder: Folder, as_json: Json = False, show_all: All = False) -> None:
         _show_faults(faults, show_all)
     else:
         counts = _counts(model)
-        Console().print("no fault: " + ", ".join(f"{count:,} {name}" for name, count in counts.items()))
+        paper().print("no fault: " + ", ".join(f"{count:,} {name}" for name, count in counts.items()))
     if faults:
         raise typer.Exit(ModelError.exit_code)
 
@@ -153,10 +154,10 @@ def _show_plan(model: Model, profile: str | None, as_json: bool) -> None:
     if as_json:
         print(json.dumps(None if rows is None else what_if_as_dict(rows), ensure_ascii=False))
     elif rows is None:
-        Console().print(text("no history"))
+        paper().print(text("no history"))
     else:
-        Console().print(text("last days"))
-        show_what_if(rows, Console())
+        paper().print(text("last days"))
+        show_what_if(rows, paper())
 
 
 def _checked(folder: Path) -> tuple[Model, list[Fault]]:
@@ -192,4 +193,4 @@ def _show_changes(changes: list[Change]) -> None:
         version = f"{change.version}" if change.published else f"{change.version} (unchanged)"
         cells: list[Any] = [change.partition, change.points, change.added, change.retired]
         table.add_row(escape(change.site), version, *map(str, cells), change.sha256[:12])
-    Console().print(table)
+    paper().print(table)

@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ganzhi.cli.paper import paper
 from ganzhi.cli.texts import text
 from schemas.settings import Settings, load
 
@@ -75,7 +75,7 @@ def list_rows(
                 json.dumps({**dataclasses.asdict(row), "key": row.key.hex(), "raw": row.raw.hex()}, ensure_ascii=False)
             )
         return
-    console = Console()
+    console = paper()
     if not found:
         console.print(text("nothing rejected"))
         return
@@ -109,4 +109,4 @@ def requeue(reason: Wanted = None, site: Site = None, profile: Profile = None) -
             writer.raw(row.topic, row.partition if home is None else home.partition, row.key, row.raw)
             count += 1
     writer.flush()
-    Console().print(f"{text('requeued')}: {count:,}")
+    paper().print(f"{text('requeued')}: {count:,}")

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from ganzhi.cli.occupancy import occupancy
+from ganzhi.cli.paper import paper
 from ganzhi.cli.settle import settle
 from ganzhi.cli.texts import text
 from ganzhi.cli.usage import usage
@@ -53,7 +54,7 @@ def verify(
     if as_json:
         print(json.dumps(as_dict(result), ensure_ascii=False))
     else:
-        show(result, Console())
+        show(result, paper())
     if not result.identical:
         raise typer.Exit(Difference.exit_code)
 

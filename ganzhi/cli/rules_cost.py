@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from ganzhi.cli.paper import paper
 from ganzhi.cli.texts import text
 from ganzhi.rule_costs import costs, smallest_leaks, total_past_bytes
 from schemas.errors import ModelError
@@ -47,7 +47,7 @@ def cost(folder: Folder, as_json: Json = False) -> None:
             )
         )
         return
-    console = Console()
+    console = paper()
     for site, (rules, past, leaks) in found.items():
         table = Table("rule", "instances", "points", "state B", "past B", "looks/day", box=None, header_style="dim")
         for one in rules:

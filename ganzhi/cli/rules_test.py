@@ -10,13 +10,16 @@ from rich.console import Console
 from rich.markup import escape
 
 from ganzhi.cli.texts import text
-from replay.case_files import NAMES, read_folder, read_of_built_in
+from replay.case_files import NAMES, Case, read_folder, read_of_built_in
 from replay.cases import Outcome, run_case
-from schemas.rules.reading import BUILT_IN, built_in_packs
+from schemas.errors import Fault, ModelError
+from schemas.rules.reading import BUILT_IN, CASES, Lines, built_in_packs
 
 Packs = Annotated[
     list[str] | None,
-    typer.Argument(help="folders with NAME.cases.yaml, or builtin/NAME; none: all that come with ganzhi"),
+    typer.Argument(
+        help="folders with NAME.cases.yaml, packs NAME.yaml beside one, builtin/NAME; none: all that come with ganzhi"
+    ),
 ]
 Only = Annotated[str | None, typer.Option("--rule", help="only this rule")]
 Json = Annotated[bool, typer.Option("--json", help="one JSON object: every case, expected and found")]
@@ -27,8 +30,7 @@ def test(packs: Packs = None, rule: Only = None, as_json: Json = False) -> None:
     outcomes: list[Outcome] = []
     console = Console(stderr=True)
     for name in packs or built_in_packs():
-        found = [read_of_built_in(name)] if name.startswith(BUILT_IN) else read_folder(Path(name))
-        for (pack, _), cases in found:
+        for (pack, _), cases in _cases_of(name):
             for case in cases:
                 if rule in (None, case.rule):
                     with console.status(f"{case.rule} {case.name}"):
@@ -40,6 +42,23 @@ def test(packs: Packs = None, rule: Only = None, as_json: Json = False) -> None:
         _show(outcomes, failed)
     if failed or not outcomes:
         raise typer.Exit(1)
+
+
+def _cases_of(name: str) -> Iterable[tuple[tuple[dict[str, Any], Lines], list[Case]]]:
+    path = Path(name)
+    built_in = name if name.startswith(BUILT_IN) else f"{BUILT_IN}{name}"
+    if built_in in built_in_packs() and not path.exists():
+        return [read_of_built_in(built_in)]
+    if path.is_file() and not name.endswith(CASES):  # a pack: its cases are beside it
+        path = path.with_name(path.stem + CASES)
+        if not path.exists():
+            raise ModelError([Fault(name, 0, f"has no cases: there is no {path.name} beside it")])
+    if not path.exists():
+        known = ", ".join(built_in_packs())
+        raise ModelError(
+            [Fault(name, 0, f"there is no such file or folder, and no pack of that name; known are {known}")]
+        )
+    return read_folder(path)
 
 
 def _as_dict(outcome: Outcome) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ganzhi.cli.paper import paper
 from ganzhi.cli.texts import text
 from schemas.control import signing_key
 from schemas.errors import GanzhiError
@@ -56,7 +57,7 @@ def settle(
     if as_json:
         print(json.dumps([dataclasses.asdict(one) for one in found], ensure_ascii=False))
     else:
-        show(found, dry_run, Console())
+        show(found, dry_run, paper())
 
 
 def show(found: "list[Settled]", dry_run: bool, console: Console) -> None:

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ganzhi.cli.paper import paper
 from schemas.settings import load
 
 app = typer.Typer()
@@ -66,7 +66,7 @@ def _show(names: tuple[str, ...], rows: Any) -> None:
         table.add_column(escape(clean(name)), justify="right" if right else "left")
     for row in rows[:SHOWN_MAX]:
         table.add_row(*(escape(clean(str(_plain(value)))) for value in row))
-    console = Console()
+    console = paper()
     console.print(table)
     if len(rows) > SHOWN_MAX:
         console.print(f"… {len(rows) - SHOWN_MAX:,} more rows: --csv or --json has all of them, or LIMIT")

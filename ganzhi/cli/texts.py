@@ -115,6 +115,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "last days": ("近七日若采用此模型：", "the last seven days, had it been in force:"),
     "noisiest": ("告警最多的位置", "noisiest"),
     "more with json": ("另有 {count:,} 条；--json 列出全部", "{count:,} more; --json has all of them"),
+    "more rooms": ("另有 {count:,} 处", "{count:,} more"),
     "reason": ("原因", "reason"),
     "detail": ("说明", "detail"),
     "topic": ("主题", "topic"),

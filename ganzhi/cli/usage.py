@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
+from ganzhi.cli.paper import paper
 from ganzhi.cli.texts import text
 from schemas.errors import Difference
 from schemas.settings import load
@@ -39,6 +39,6 @@ def usage(
             table.add_column(text(name), justify="right")
         for one in found:
             table.add_row(f"{one.month // 100}-{one.month % 100:02}", f"{one.rows:,}", f"{one.quantity:,}")
-        Console().print(table)
+        paper().print(table)
     if found:
         raise typer.Exit(Difference.exit_code)

@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ganzhi.cli.paper import paper
 from ganzhi.cli.texts import text
 from schemas.errors import ConfigurationError
 from schemas.settings import data_home, load
@@ -102,7 +102,7 @@ def list_users(
         since = dt.datetime.fromtimestamp(one.created_ms / 1000, dt.UTC).astimezone()
         places = escape(" ".join(sorted(one.user.places)) or "–")
         table.add_row(escape(one.user.name), str(one.user.role), places, text(state), f"{since:%Y-%m-%d}")
-    Console().print(table)
+    paper().print(table)
 
 
 @user_app.command()

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from ganzhi.cli.backtest import (
@@ -22,7 +21,9 @@ from ganzhi.cli.backtest import (
     Until,
     bars,
     read_trial,
+    tell_idle,
 )
+from ganzhi.cli.paper import paper
 from ganzhi.cli.texts import text
 from ganzhi.trade_plot import Point, trade_svg
 from ganzhi.trial import Packs, Trial, documents_of, read_rules
@@ -30,7 +31,7 @@ from ganzhi.trial_report import Totals, amounts, yuan
 from ganzhi.what_if_report import Rows, show_what_if, what_if_as_dict
 from replay.backtest import Backtest, on_trial
 from replay.backtest import backtest as run_backtest
-from replay.what_if import Sweep, alerts_of, compare, parse_sweep, replaced
+from replay.what_if import Sweep, alerts_of, compare, narrowed, parse_sweep, replaced
 from schemas.errors import ConfigurationError
 from schemas.model.document import Document
 from schemas.settings import load
@@ -45,6 +46,10 @@ def what_if(
     ] = None,
     after: Annotated[
         Path | None, typer.Option("--model-after", help="another model folder: its tariffs, tags, rules")
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option("--against", help="packs to compare with, as if they were in force; none: what is in force"),
     ] = None,
     sweep: Annotated[
         str | None, typer.Option(help="for=5m..60m, keep_firing_for=…, or a parameter: power=20 W..200 W/10")
@@ -61,16 +66,22 @@ def what_if(
     profile: Profile = None,
     as_json: Json = False,
 ) -> None:
-    """What would differ under other rules, tariffs or another model. Nothing is sent or published."""
+    """What would differ under other rules, tariffs or another model. Nothing is sent or published.
+
+    Two drafts are compared by `--rules new.yaml --against old.yaml`.
+    """
     swept = parse_sweep(sweep) if sweep else None
     tried = read_rules(rules) if rules else None
+    old = read_rules(against) if against else None
     if tried is None and after is None and swept is None:
         raise ConfigurationError("nothing is different: give --rules, --model-after or --sweep")
     trial = read_trial(since, until, sites or [], source, model, files, mapping_file, profile, quiet=as_json)
+    if tried is not None:
+        tell_idle(trial.with_rules(tried))
     if swept is not None:
         _sweep(trial, swept, tried, only or [], plot, as_json)
         return
-    before = {site: on_trial(document) for site, document in trial.documents.items()}
+    before = trial.with_rules(old, beside=True)
     changed = trial if after is None else Trial(documents_of(after, trial.documents), trial.sources, trial.span)
     made = changed.with_rules(tried, beside=True)
     console = "" if model is not None else _console(profile)
@@ -78,7 +89,7 @@ def what_if(
     if as_json:
         print(json.dumps(what_if_as_dict(rows), ensure_ascii=False))
     else:
-        show_what_if(rows, Console())
+        show_what_if(rows, paper())
 
 
 def _console(profile: str | None) -> str:
@@ -99,7 +110,7 @@ def difference(
 
 def _sweep(trial: Trial, swept: Sweep, tried: Packs | None, only: list[str], plot: Path | None, as_json: bool) -> None:
     rows = []
-    console = Console()
+    console = paper()
     with bars(quiet=as_json) as bar:
         for place, value in enumerate(swept.values):
             documents = {}
@@ -108,8 +119,9 @@ def _sweep(trial: Trial, swept: Sweep, tried: Packs | None, only: list[str], plo
                 base = replaced(document.rules, tried[0]) if tried else list(document.rules)
                 mine = tried[0] if tried else base
                 packs = swept.apply(mine, value, only)
-                names |= set(only) or {alert for pack in mine for alert in alerts_of(pack)}
-                documents[site] = on_trial(document, replaced(base, packs))
+                swept_names = set(only) or {alert for pack in mine for alert in alerts_of(pack)}
+                names |= swept_names
+                documents[site] = on_trial(document, narrowed(replaced(base, packs), swept_names))
             result = run_backtest(documents, trial.sources, trial.span)
             rows.append((value, _of(result, names)))
             bar(swept.name, place + 1, len(swept.values))

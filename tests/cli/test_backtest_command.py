@@ -86,7 +86,7 @@ def test_people_read_a_table(room: list[str]) -> None:
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        (["--to", "2026-03-01"], ConfigurationError, "begin at"),
+        (["--to", "2026-03-01"], ConfigurationError, "the first one is of"),
         (["--from", "soon"], ConfigurationError, "no time"),
         (["--from", "2026-03-03", "--to", "2026-03-02"], ConfigurationError, "not before"),
         (["--site", "elsewhere"], ConfigurationError, "unknown site elsewhere"),
