@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 from schemas.model.document import Document
 from schemas.rules.format import Each
@@ -9,6 +10,9 @@ from schemas.rules.instances import Parsed, compile_rules, missing_roles, parse_
 from schemas.rules.language import suggest
 from schemas.rules.subjects import SiteView
 from schemas.topics import INPUTS
+
+SAID_MAX: Final = 3
+"""More rules than these are only named, where others of theirs run."""
 
 
 def idle_rules(documents: Iterable[Document]) -> dict[str, str]:
@@ -67,5 +71,8 @@ def _counted(count: int, sort: str) -> str:
 
 
 def idle_sentences(documents: Mapping[str, Document]) -> list[str]:
-    """A sentence for each rule that runs on nothing."""
-    return [f"{rule} runs on nothing: {why}" for rule, why in idle_rules(documents.values()).items()]
+    """A sentence for each rule that runs on nothing; one for all of them where they are many, as of a whole pack."""
+    found = idle_rules(documents.values())
+    if len(found) > SAID_MAX and any(len(parse_rules(document)) > len(found) for document in documents.values()):
+        return [f"{len(found)} rules find nothing here that they could run on: {', '.join(found)}"]
+    return [f"{rule} runs on nothing: {why}" for rule, why in found.items()]

@@ -17,7 +17,7 @@ from replay.readings import ALL_FROM_MS, ALL_TO_MS, Readings, Watch, gather
 from replay.what_if import replaced
 from schemas.codec import Json
 from schemas.encode import Mode
-from schemas.errors import ConfigurationError, Fault, ModelError
+from schemas.errors import ConfigurationError, Fault, ModelError, ReplayError
 from schemas.model.build import Deployment, build_documents
 from schemas.model.check import check_folder
 from schemas.model.document import Document
@@ -31,6 +31,8 @@ from streams.sources.csv_files import CsvImport
 from streams.sources.rejects import Rejects
 
 DAY_MS: Final = 86_400_000
+NAMED_MAX: Final = 5
+"""So many points without a reading are named."""
 Packs = tuple[list[dict[str, Json]], list[Lines]]
 
 
@@ -213,6 +215,14 @@ def _of_tables(
         report(f"{count - len(rejects.first):,} more rows and cells cannot be used")
     if work.result.empty:
         report(f"{work.result.empty:,} rows and cells without a value are left out")
+    if not kept.parts:
+        raise ReplayError(f"no row can be used of {', '.join(map(str, files))}")
+    silent = _silent_points(documents, kept)
+    if silent:
+        report(
+            f"points of the model without a reading in these files: {', '.join(silent[:NAMED_MAX])}"
+            + (f" and {len(silent) - NAMED_MAX:,} more" if len(silent) > NAMED_MAX else "")
+        )
     if kept.events:
         report(f"{kept.events:,} events of waste and vehicles are left out: without a stack only readings are tried")
     chosen = _chosen(documents, sites)
@@ -220,6 +230,17 @@ def _of_tables(
     readings = {site: Readings.of(parts) for site, parts in kept.parts.items() if site in chosen}
     sources = {METER_READINGS: readings}
     return Trial(chosen, sources, _span(sources, from_ms, to_ms), count)
+
+
+def _silent_points(documents: Mapping[str, Document], kept: "_Kept") -> list[str]:
+    """Points of meter.readings that nothing was read of; not those that the model makes itself."""
+    found = []
+    for site, document in documents.items():
+        seen = {int(number) for part in kept.parts.get(site, ()) for number in np.unique(part[0])}
+        columns = document.table("points")
+        names = zip(columns["id"], columns["number"], columns["gateway"], strict=True)
+        found += [str(name) for name, number, gateway in names if gateway and int(str(number)) not in seen]
+    return found
 
 
 def documents_of(folder: Path, published: Mapping[str, Document]) -> dict[str, Document]:
@@ -316,8 +337,10 @@ def _span(sources: Sources, from_ms: int | None, to_ms: int | None) -> Span:
     whole = whole_span(sources)
     span = Span(whole.from_ms if from_ms is None else from_ms, whole.to_ms if to_ms is None else to_ms)
     if _outside(sources, from_ms, to_ms):
+        asked = (("from", from_ms), ("to", to_ms))
+        words = " ".join(f"{word} {iso(bound)}" for word, bound in asked if bound is not None)
         raise ConfigurationError(
-            f"there is no reading from {iso(span.from_ms)} to {iso(span.to_ms)}: "
+            f"there is no reading {words}: "
             f"the first one is of {iso(whole.from_ms)}, the last one of {iso(whole.to_ms - 1)}"
         )
     return span

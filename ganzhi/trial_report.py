@@ -22,6 +22,8 @@ NOISIEST_MAX: Final = 10
 SHOWN_MAX: Final = 30
 TEXTUAL: Final = ("rule", "where", "since", "state")
 _LARGE: Final = {"Wh": ("kWh", 1000), "mL": ("m3", 1_000_000), "g": ("kg", 1000)}
+_SMALL: Final = 10
+"""Less than so many have two decimals."""
 
 
 class Places:
@@ -170,11 +172,11 @@ def rule_names(document: Document) -> list[str]:
 
 
 def amounts(waste: Mapping[tuple[str, str], int]) -> str:
-    """Wasted quantities as people read them: 12.3 kWh, 4.5 m3."""
+    """Wasted quantities as people read them: 12.3 kWh, 0.72 m3."""
     shown = []
     for (_, unit), quantity in waste.items():
         name, per = _LARGE.get(unit, (unit, 1))
-        shown.append(f"{quantity / per:,.1f} {name}")
+        shown.append(f"{quantity / per:,.{2 if quantity < _SMALL * per else 1}f} {name}")
     return ", ".join(shown)
 
 

@@ -66,6 +66,12 @@ def occupancy(
         for one in presence(document, trial.sources[METER_READINGS][site], trial.span, every_s)
     ]
     rows = [row for one in found for row in _rows(one)]
+    if not rows:
+        typer.echo(
+            "nothing is known of who was in any room: no people counter (role occupancy), CO2, Wi-Fi clients or motion"
+            " of a space has readings in this span; one that has a counter in the model is not estimated",
+            err=True,
+        )
     if as_json:
         print(json.dumps([dict(zip(COLUMNS, row, strict=True)) for row in rows], ensure_ascii=False))
         return

@@ -6,7 +6,7 @@ cannot be used is rejected with its line and reason; the rest goes on.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -29,6 +29,8 @@ from streams.sources.times import to_ms
 Progress = Callable[[str, int, int], None]
 """Is told what is done (reading, sending), how much of it and of how much."""
 _SEND_AT_ONCE = 100 * READINGS_MAX
+_LOOK_AT = 50
+"""So many rows tell whether all have a cell that the header does not name."""
 
 
 class Writer(Protocol):
@@ -200,7 +202,11 @@ class CsvImport:
                 return
             rows, at, line = next(tokens.scan(buffer, table.delimiter, int(first[0].counts[0]), at, line, rows_max=1))
             header = tuple(rows.text(0, column) for column in range(rows.starts.shape[1]))
-        source = Source(path, parts, table, header, Style(table.decimal, table.thousands, tuple(table.nulls)))
+            header = _widened(
+                header, tokens.scan(buffer, table.delimiter, len(header) + 1, at, line, rows_max=_LOOK_AT)
+            )
+        style = Style(table.decimal, table.thousands, tuple(table.nulls), table.words)
+        source = Source(path, parts, table, header, style)
         reader = self._reader(source)
         time_place = source.place(table.time.column)
         for _, column, reason in reader.faults:
@@ -221,6 +227,18 @@ class CsvImport:
         if source.table.long:
             return LongReader(source, self._readings)
         return EventReader(source, self._readings.catalog, self._events)
+
+
+def _widened(header: tuple[str, ...], first: Iterator[tuple[tokens.Rows, int, int]]) -> tuple[str, ...]:
+    """The header with a column without a name, where the first rows have one cell more than it.
+
+    R writes the numbers of rows before a header that does not name them; others end every row with a delimiter.
+    """
+    rows = next(first, None)
+    if rows is None or not (rows[0].counts == len(header) + 1).all():
+        return header
+    trailing = all(not rows[0].text(row, len(header)) for row in range(len(rows[0])))
+    return (*header, "") if trailing else ("", *header)
 
 
 def _shapes(rows: tokens.Rows, width: int) -> tuple[NDArray[np.bool_], list[Fault]]:

@@ -4,8 +4,8 @@ A kernel reads what numbers nearly always look like (up to 18 digits); what it d
 through the exact arithmetic of `schemas.units`, which also words the reason of a refusal.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Final
 
@@ -21,6 +21,8 @@ _ODD: Final = 1
 _EMPTY: Final = 2
 _POWER_MAX: Final = 1 << 62
 _ONE: Final = Fraction(1)
+_NO_VALUES: Final = ("nan", "na", "n/a", "null", "none", "nil", "-", "--", "?", "#n/a", "missing")
+_TRUTHS: Final = ("true", "false", "on", "off", "yes", "no", "t", "f", "y", "n", "open", "closed", "occupied", "vacant")
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -155,11 +157,13 @@ class Style:
         point: the decimal mark.
         group: the mark of thousands; empty: none.
         nulls: texts that mean "no reading", beside the empty one.
+        words: lower-case text → the number that it stands for, such as on and off of a state.
     """
 
     point: str = "."
     group: str = ""
     nulls: Collection[str] = ()
+    words: Mapping[str, str] = field(default_factory=dict)
 
     def plain(self, text: str) -> str:
         """The number as exact arithmetic reads it.
@@ -188,6 +192,15 @@ def _are(rows: Rows, column: int, texts: Collection[str]) -> NDArray[np.bool_]:
         cells = rows.buffer[starts[alike, None] + np.arange(raw.size)]
         found[alike[(cells == raw).all(axis=1)]] = True
     return found
+
+
+def _hint(text: str) -> str:
+    """What the mapping may say of a text that is no number."""
+    if text.lower() in _NO_VALUES:
+        return f"; if it stands for no value, the mapping says so: nulls: [{text!r}]"
+    if text.lower() in _TRUTHS:
+        return "; if it stands for a number, the mapping says so: words: {on: 1, off: 0}"
+    return ""
 
 
 def to_int64(
@@ -236,8 +249,9 @@ def to_int64(
             continue
         try:
             converter = targets[int(codes[row])].converter
-            values[row] = converter.exact(parse_decimal(style.plain(text)), text)
+            number = style.words.get(text.lower())
+            values[row] = converter.exact(parse_decimal(style.plain(text) if number is None else number), text)
             states[row] = 0
         except UnitError as error:
-            refused.append((row, str(error)))
+            refused.append((row, f"{error}{_hint(text)}"))
     return values, states == 0, refused

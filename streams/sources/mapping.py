@@ -16,6 +16,7 @@ row or for a part of the file's path that `files` names the same way.
         delimiter: ";"
         decimal: ","
         nulls: ["NA", "-9999"]
+        words: {on: 1, off: 0}                      # of states; large or small letters
         time: {column: ts, format: "%d/%m/%Y %H:%M", zone: Europe/London, fold: first}
         long:                                       # a row is a reading
           point: "{meter}.{register}"
@@ -45,6 +46,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from schemas.errors import ConfigurationError
+from schemas.rules.language import suggest
 from streams.sources.times import Fold, TimeStyle
 
 _PLACE: Final = re.compile(r"\{([^{}]+)\}")
@@ -59,6 +61,28 @@ def _fraction(value: object) -> object:
 
 
 Factor = Annotated[Fraction, BeforeValidator(_fraction)]
+
+
+def _text(value: object) -> object:
+    """YAML reads `-9999` and `4711` as numbers; in a table they are texts."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+_TRUTHS: Final = {True: ("true", "on", "yes"), False: ("false", "off", "no")}
+"""YAML reads these words as one."""
+
+
+def _words(value: object) -> object:
+    if not isinstance(value, dict):
+        return value
+    found: dict[object, object] = {}
+    for word, number in value.items():
+        for text in _TRUTHS[word] if isinstance(word, bool) else (str(word).lower(),):
+            found[text] = _text(number)
+    return found
+
+
+Text = Annotated[str, BeforeValidator(_text)]
 
 
 class _Part(BaseModel):
@@ -121,7 +145,7 @@ class Long(_Part):
 
     point: str
     value: LongValue
-    points: dict[str, str] = Field(default_factory=dict)
+    points: dict[Text, Text] = Field(default_factory=dict)
 
 
 class Quality(_Part):
@@ -173,7 +197,8 @@ class Table(_Part):
     thousands: Literal["", ",", ".", " ", "'"] = ""
     skip_lines: int = Field(default=0, ge=0)
     header: list[str] = Field(default_factory=list, description="names of the columns, where the file has none")
-    nulls: list[str] = Field(default_factory=list)
+    nulls: list[Text] = Field(default_factory=list)
+    words: Annotated[dict[str, str], BeforeValidator(_words)] = Field(default_factory=dict)
     wide: dict[str, WideColumn] = Field(default_factory=dict)
     long: Long | None = None
     events: list[Event] = Field(default_factory=list)
@@ -276,6 +301,9 @@ def load(path: Path) -> list[Table]:
         raise ConfigurationError(f"mapping {path}:\n" + "\n".join(lines)) from None
 
 
+_KNOWN: Final = (*Table.model_fields, "tables")
+
+
 def _told(place: tuple[int | str, ...], kind: str, message: str) -> str:
     """A fault as its reader knows the file: where, what, and what such a place looks like."""
     alone = place[2:] if place[:2] == ("tables", 0) else place
@@ -283,5 +311,5 @@ def _told(place: tuple[int | str, ...], kind: str, message: str) -> str:
     if kind in ("model_type", "dict_type", "model_attributes_type", "list_type", "missing") and shape:
         message = f"{'is missing' if kind == 'missing' else 'is not what stands here'}; for example {shape}"
     elif kind == "extra_forbidden":
-        message = "there is no such word" + (f"; for example {shape}" if shape else "")
+        message = "there is no such word" + (f"; for example {shape}" if shape else suggest(str(alone[-1]), _KNOWN))
     return f"{'.'.join(map(str, alone)) or 'the file'}: {message.removeprefix('Value error, ')}"

@@ -10,7 +10,7 @@ import yaml
 from ganzhi.trade_plot import Point, trade_svg
 from ganzhi.what_if_report import Rows, what_if_as_dict
 from replay.backtest import Span, backtest, on_trial
-from replay.what_if import Pair, compare, parse_sweep, replaced
+from replay.what_if import Pair, compare, narrowed, parse_sweep, replaced
 from schemas.errors import ConfigurationError
 from schemas.topics import METER_READINGS
 from tests.processors.world import MIN, T0, pack
@@ -148,3 +148,23 @@ def test_every_difference_links_to_what_was_measured() -> None:
     assert (asked["site"], asked["id"]) == ("s1", one["after"]["room"])
     assert (asked["from"], asked["to"]) == (one["after"]["start"], one["after"]["end"])
     assert what_if_as_dict(Rows(old, new, compare(old, new)))["differences"][0]["link"] == ""
+
+
+def test_a_rule_set_narrowed_to_some_rules_keeps_what_inhibits_them() -> None:
+    """And what inhibits that, with the overrides of what is left; the rest goes."""
+
+    def rule(name: str, *by: str) -> dict[str, Any]:
+        return {"alert": name, "inhibited_by": list(by)}
+
+    rules = [
+        {
+            "pack": "a",
+            "rules": [rule("Silent", "Down"), rule("Other")],
+            "overrides": [{"alert": ["Other"], "for": "1h"}],
+        },
+        {"pack": "b", "rules": [rule("Down", "Site"), rule("Site")], "overrides": [{"alert": "Down", "for": "2h"}]},
+    ]
+    found = narrowed(rules, ["Silent"])
+    assert [[one["alert"] for one in pack["rules"]] for pack in found] == [["Silent"], ["Down", "Site"]]
+    assert [pack["overrides"] for pack in found] == [[], [{"alert": "Down", "for": "2h"}]]
+    assert [[one["alert"] for one in pack["rules"]] for pack in narrowed(rules, ["Other"])] == [["Other"], []]

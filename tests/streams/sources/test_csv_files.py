@@ -348,6 +348,19 @@ def test_empty_files_and_files_without_a_header(tmp_path: Path) -> None:
     assert case.result.rows == 2
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"t","w"\n"1","2024-05-01T12:30:00Z",1500\n"2","2024-05-01T12:45:00Z",\n',  # row numbers, as R writes them
+        "t,w\n2024-05-01T12:30:00Z,1500,\n2024-05-01T12:45:00Z,,\n",  # a delimiter at the end of every row
+    ],
+)
+def test_a_cell_that_the_header_does_not_name(tmp_path: Path, text: str) -> None:
+    """In every row the same one, before or behind the others: the columns are those that the header names."""
+    case = Case(tmp_path, f"site: here\n{TIME}wide:\n  w: {{point: lights, unit: W}}\n", a=text).read()
+    assert (case.result.rows, case.result.empty, case.reasons()) == (2, 1, [])
+
+
 def test_rejects_beside_a_folder_that_may_only_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the file of rejected rows cannot be made, it is made in the working directory, and its path says so."""
     monkeypatch.chdir(tmp_path)

@@ -112,3 +112,13 @@ def test_the_compiled_kernel_ran() -> None:
     """Numba was not switched off: what was judged above is the machine code."""
     convert(["1"], Target.of("1", "state"))
     assert decimals._convert.signatures
+
+
+def test_words_that_stand_for_numbers() -> None:
+    """On and off of a state, in any letters; a truth without a word in the mapping says how to give it one."""
+    target, style = Target.of("people", "state"), Style(words={"on": "1", "off": "0"})
+    assert convert(["ON", "off", "1", "maybe"], target, style)[:3] == [1, 0, 1]
+    for text, hint in (("True", "words:"), ("NaN", "nulls: ['NaN']"), ("maybe", "")):
+        (reason,) = convert([text], target)
+        assert str(reason).startswith(f"{text!r} is not a decimal number") and hint in str(reason)
+        assert hint or "mapping" not in str(reason)

@@ -41,6 +41,7 @@ def test_one_table_needs_no_list_and_factors_are_exact(tmp_path: Path) -> None:
         (WIDE.replace("point: p", "pint: p"), r"a\.pint: there is no such word; for example wide: "),
         (WIDE.replace("{column: t}", "t"), r"\ntime: is not what stands here; for example time: \{column: time"),
         (WIDE.replace("site: s\n", ""), r"\nsite: is missing; for example site: lab"),
+        (WIDE.replace("wide:", "wid:"), r"wid: there is no such word; did you mean 'wide'\?"),
         ("tables: []\n", "tables"),
         ("- a\n", "no table"),
         ("a: [\n", "YAML"),
@@ -75,3 +76,13 @@ def test_names_in_braces() -> None:
     """Texts are filled with the values of their names, whatever characters those have."""
     assert mapping.fill("{a b [kWh]}.{c}", {"a b [kWh]": "1", "c": "2"}) == "1.2"
     assert mapping.places("{a}-{b}-x") == ["a", "b"]
+
+
+def test_texts_that_yaml_takes_for_something_else(tmp_path: Path) -> None:
+    """Numbers among nulls and sensors are texts, and a bare on, yes or true is all of them."""
+    long = WIDE.split("wide")[0] + "long: {point: '{s}', points: {4711: p}, value: {column: v}}\n"
+    (table,) = load(tmp_path, long + "nulls: [-9999, NA]\nwords: {on: 1, OFF: 0, Occupied: 1}\n")
+    assert table.nulls == ["-9999", "NA"]
+    assert table.long is not None and table.long.points == {"4711": "p"}
+    assert {word for word, number in table.words.items() if number == "1"} == {"true", "on", "yes", "occupied"}
+    assert {word for word, number in table.words.items() if number == "0"} == {"false", "off", "no"}
