@@ -21,6 +21,8 @@ _TABLES: Final = {
     "space": "spaces", "equip": "equips", "station": "stations", "vehicle": "vehicles", "building": "buildings",
     "gateway": "gateways",
 }  # fmt: skip
+SUPPLY: Final = "supply"
+"""The total that the points of a supply count in."""
 Row = Mapping[str, Json]
 
 
@@ -51,6 +53,7 @@ class Point:
     flow_use: str = ""
     rated: int = 0
     """the most that it can use in an hour, or the largest value; 0: not known"""
+    counts_in: str = ""
 
 
 class SiteView:
@@ -120,6 +123,8 @@ class SiteView:
             return (binding.reach, subject.id), [points[number] for number in sorted(points)]
         for owner in self._owners(subject, binding.reach):
             found = self._of(owner, binding, topic)
+            if found and subject.sort == "building":
+                return ("building", subject.id), _whole_of(found)
             if found:
                 return owner, found
         return (subject.sort, subject.id), []
@@ -212,6 +217,7 @@ class SiteView:
             _word(row, "gateway"),
             _word(row, "flow_use") or "use",
             _rated(row),
+            _word(row, "counts_in"),
         )
         self.points[id_] = point
         owners = (("equip", equip), ("station", station), ("vehicle", vehicle), ("space", space))
@@ -326,6 +332,14 @@ def _narrow(binding: Binding, point: Point) -> bool:
         and (not binding.flow_use or point.flow_use in binding.flow_use)
         and point.flow_use not in binding.not_flow_use
     )
+
+
+def _whole_of(points: list[Point]) -> list[Point]:
+    """What a building is measured by: its supply where points say that they count in it, else all of them.
+
+    So its parts are not counted beside their whole, and what it gives back is not counted as used.
+    """
+    return [point for point in points if point.counts_in == SUPPLY] or points
 
 
 def _nodes(rows: Iterable[Row]) -> dict[str, list[tuple[str, int, str]]]:

@@ -1,6 +1,7 @@
 """Rules are bound to points: which subjects get an instance, what it reads, and what it is called."""
 
 import datetime as dt
+import functools
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -278,6 +279,31 @@ def test_a_slot_is_silent_by_its_slowest_point(tmp_path: Path) -> None:
     rules = compile_rules(documents(tmp_path, text, change=change)["east"], METER_READINGS)
     assert instances(rules) == [("Silent", "E1-101")]
     assert rules.ages[:, 2].tolist() == [3 * 900_000 + 1]
+
+
+def test_a_building_is_what_its_supply_counts(tmp_path: Path) -> None:
+    """Its parts, and what it feeds back, are not added to its supply; where nothing says what it counts in, all is added."""
+    text = rule("Pace", "each: {building: any}\nroles: {energy: energy}\nexpr: increase(energy, 7d) > 500 kWh")
+
+    def change(counts_in: str, tables: Tables) -> None:
+        common = {"site": "east", "gateway": "gw-e", "space": "E1", "role": "energy", "kind": "register", "unit": "kWh"}
+        added = [
+            {**common, "id": name, "medium": "electricity", "interval_s": 900} for name in ("e-in2", "e-out", "e-lift")
+        ]
+        tables["points"] += added
+        for row in tables["points"]:
+            if row["id"] in ("e-main", "e-in2"):
+                row["counts_in"] = counts_in
+
+    for counts_in, expected in (("supply", ("e-main", "e-in2")), ("", ("e-main", "e-in2", "e-out", "e-lift"))):
+        folder = tmp_path / (counts_in or "none")
+        east = documents(folder, text, change=functools.partial(change, counts_in))["east"]
+        rules = compile_rules(east, METER_READINGS)
+        assert instances(rules) == [("Pace", "E1")]
+        slot = rules.win_slot[0]
+        assert rules.slot_points[rules.slot_start[slot] : rules.slot_start[slot + 1]].tolist() == sorted(
+            number(east, *expected)
+        )
 
 
 def test_each_topic_has_its_own_rules(tmp_path: Path) -> None:
