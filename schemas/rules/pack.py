@@ -31,6 +31,9 @@ from schemas.rules.subjects import SiteView
 from schemas.topics import INPUTS
 
 _SAMPLE_INTERVAL_MS = 900_000
+_FINE = Fraction(1, 10**6)
+"""Steps of the values that stand for any: finer than what a meter counts, and coarse enough for 9 TWh. What a constant
+is in the steps of real points is judged when a rule is bound to them."""
 
 
 def check_packs(packs: Sequence[dict[str, Json]], sources: Sequence[Lines], document: Document) -> list[Fault]:
@@ -238,7 +241,7 @@ class _Checker:
 
 def _sample(role: str) -> Quantity:
     quantity = of_role(ROLES[role])
-    return quantity if quantity.state else dataclasses.replace(quantity, step=Fraction(1, 10**9) * quantity.step)
+    return quantity if quantity.state else dataclasses.replace(quantity, step=_FINE * quantity.step)
 
 
 def _countable(role: str) -> bool:

@@ -176,6 +176,12 @@ def test_overrides_are_checked(tmp_path: Path, document: Document) -> None:
     assert check(tmp_path, document, f"{GOOD}overrides:\n  - {good}\n") == []
 
 
+def test_a_quota_may_be_that_of_a_campus(tmp_path: Path, document: Document) -> None:
+    """An override of a million kWh a week is no fault."""
+    quota = "{alert: OverQuotaPace, enabled: true, params: {weekly_quota: 1000000 kWh}}"
+    assert check(tmp_path, document, f"pack: own\ninclude: builtin/electricity\noverrides:\n  - {quota}\n") == []
+
+
 def test_points_of_one_role_with_different_units_are_refused(tmp_path: Path, document: Document) -> None:
     """Integers of different units cannot be added up."""
     tables = {
