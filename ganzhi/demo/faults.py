@@ -19,6 +19,13 @@ IDLING: Final = "vehicle_idling"
 GATEWAY: Final = "gateway_down"
 CLOCK: Final = "clock_behind"
 SORTING: Final = "wrong_sorting"
+LEAK: Final = "leak"
+STUCK: Final = "meter_stuck"
+UNMETERED: Final = "unmetered"
+LOAD: Final = "excess_load"
+VOLTAGE: Final = "voltage"
+PV: Final = "pv"
+LIFT: Final = "lift"
 ALWAYS_S: Final = clock_s(-24 * 365)
 """A beginning that lies before the history."""
 OPEN_S: Final = clock_s(48)
@@ -31,11 +38,16 @@ class Fault:
 
     Attributes:
         name: which anomaly.
-        effect: what it does: light, ac, fixture, branch, silent, late, down, clock, bin, sorting, idling.
-        where: the thing that it is about: zone, fixture, floor, meter, gateway, bin, station or vehicle id.
-        start_s: from when.
+        effect: what it does. To rooms and water: light, ac, plug (a load in a socket), fixture, branch, main (a leak
+            before the floors of a building). To electricity: hidden (a load that no meter of a room sees), runs (plant
+            works at least so much), share (plant gives only so much), voltage. To what is heard: silent, stuck, clock
+            (of meters), late, down (of gateways). Else: bin, sorting, idling, quota.
+        where: the thing that it is about: zone, fixture, floor, building, load, phase, meter, gateway, bin, station or
+            vehicle id.
+        start_s: from when; before 0: on a day of the history.
         end_s: until when; `OPEN_S`: it stays.
-        amount: flow in mL/min, delay in s, fill level in permille, or deposits.
+        amount: flow in mL/min, load in W, delay in s, permille of a fill level or of full load, mV that are added,
+            deposits, or kWh of a week.
     """
 
     name: str
@@ -61,6 +73,19 @@ SCRIPT: Final = (
     Fault(WATER, "fixture", "B-0603.tap", clock_s(16, 46), clock_s(17, 35), 4800),
     Fault(WATER, "fixture", "C-0704.flush", clock_s(16, 50), OPEN_S, 2600),
     Fault(WATER, "branch", "A-F09", clock_s(16, 55), OPEN_S, 3200),
+    Fault(LEAK, "branch", "A-F03", clock_s(-4 * 24 + 20), OPEN_S, 500),
+    Fault(LEAK, "main", "B", clock_s(-6 * 24 + 13), OPEN_S, 1200),
+    Fault(STUCK, "stuck", "M-B-F04", clock_s(-2 * 24 + 11)),
+    Fault(UNMETERED, "hidden", "C-F04", ALWAYS_S, OPEN_S, 1200),
+    Fault(LOAD, "plug", "B-0213", clock_s(-6 * 24 + 9), OPEN_S, 1000),
+    Fault(LOAD, "runs", "C-fan", clock_s(-4 * 24 + 10), OPEN_S, 750),
+    Fault(LOAD, "runs", "C-boiler", clock_s(16, 47), OPEN_S, 1000),
+    Fault(LOAD, "quota", "B", ALWAYS_S, OPEN_S, 7000),
+    Fault(VOLTAGE, "voltage", "B.U1", clock_s(16, 53), clock_s(17, 25), 13_000),
+    Fault(VOLTAGE, "voltage", "G.U2", clock_s(16, 58), clock_s(17, 20), -240_000),
+    Fault(PV, "share", "A-pv2", clock_s(16, 50), OPEN_S, 0),
+    Fault(PV, "share", "B-pv1", clock_s(-8 * 24 + 8), OPEN_S, 450),
+    Fault(LIFT, "share", "C-lift1r", clock_s(-4 * 24 + 7), OPEN_S, 0),
     Fault(SILENT, "silent", "M-A-F05", clock_s(16, 47)),
     Fault(LATE, "late", "gw-b-07", clock_s(16, 55), OPEN_S, 240),
     Fault(GATEWAY, "down", "gw-g-garage", clock_s(16, 49)),
@@ -70,7 +95,7 @@ SCRIPT: Final = (
     Fault(IDLING, "idling", "V-017", clock_s(16, 50), clock_s(17, 30)),
 )
 
-EMPTY_FROM: Final = {"A-0309": 1, "A-0614": 1, "B-0512": 2, "B-0418": 2, "C-07": 1}
+EMPTY_FROM: Final = {"A-0309": 1, "A-0614": 1, "B-0213": 2, "B-0512": 2, "B-0418": 2, "C-07": 1}
 """Zone or floor that empties early on the live day, so that what is on there is on for nobody → which `HOME_BY_S`."""
 HOME_BY_S: Final = {1: clock_s(16, 40), 2: clock_s(16, 50)}
 CLOSED_S: Final = {
@@ -85,4 +110,9 @@ CLOSED_S: Final = {
 
 def behind_s(meter: str) -> int:
     """How many seconds the clock of a meter is late, all the time."""
-    return sum(fault.amount for fault in SCRIPT if fault.effect == "clock" and fault.where == meter)
+    return sum(fault.amount for fault in of("clock") if fault.where == meter)
+
+
+def of(*effects: str) -> list[Fault]:
+    """The faults of some effects."""
+    return [fault for fault in SCRIPT if fault.effect in effects]

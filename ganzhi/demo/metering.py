@@ -19,8 +19,8 @@ SIGN_MW: Final = 20_000
 """Signs and clocks of a floor, which only the floor's meter sees."""
 OUTDOOR_UNIT_MW: Final = 180_000
 """Stand-by of the outdoor unit of a floor."""
-LEAK_ML_MIN: Final = 150
-"""What is lost between the water meter of a building and those of its floors."""
+NOMINAL_MV: Final = 226_000
+"""Voltage of a phase that carries nothing; it falls by 2 V for 100 kW of its supply."""
 _ZONES_OF_FLOOR: Final = 25
 """24 rooms and the emergency circuit, side by side."""
 
@@ -37,6 +37,11 @@ class State:
     branch_ml_min: Ints
     register_flow: Ints
     plant_mw: Ints
+    plant_on: Ints
+    expected_mw: Ints
+    socket_mw: Ints
+    demand_mw: Ints
+    voltage_mv: Ints
     charger_mw: Ints
     temperature_mc: Ints
     lux_ml: Ints
@@ -57,6 +62,7 @@ class Meters:
         self._person_mw = np.asarray([70_000 if zone.kind == "office" else 2_000 for zone in every], np.int64)
         self._fixture_floor = np.asarray([fixture.zone // _ZONES_OF_FLOOR for fixture in people.fixtures()], np.int64)
         self._signs = np.asarray([load.sign for load in plant.loads()], np.int64)
+        self._running_mw = np.asarray([load.peak_w * plant.RUNNING_PERMILLE for load in plant.loads()], np.int64)
         self._load_building = np.asarray(["ABCG".index(load.building) for load in plant.loads()], np.int64)
         self._outdoors = zone_index()["G-P1"]
 
@@ -72,21 +78,25 @@ class Meters:
         air_on = (levels["air"] > 0).astype(np.int64)
         permille = plant.air_conditioning_permille(day.temperature_mc[minute])
         air = air_on * self._air_mw * permille[:, None]
-        rooms = light + self._standby_mw + levels["people"] * self._person_mw
+        sockets = self._standby_mw + levels["people"] * self._person_mw + levels["plug"]
+        rooms = light + sockets
         load = day.power_mw[minute]
         branch = self._branches(levels)
-        electric = self._electric(rooms, air, load, levels["charger"])
-        water = self._water(branch, day, minute)
+        electric, demand = self._electric(rooms, air, load, levels)
+        water = self._water(branch, levels["main"], day, minute)
         return State(
             levels["people"], light, air_on, air, levels["water"], branch, np.concatenate([electric, water], axis=1),
-            load, levels["charger"], day.temperature_mc[minute], day.lux_ml[minute],
+            load, (load > self._running_mw).astype(np.int64), day.expected_mw[minute], sockets, demand,
+            np.maximum(NOMINAL_MV - np.repeat(demand, 3, axis=1) // 50_000 + levels["voltage"], 0),
+            levels["charger"], day.temperature_mc[minute], day.lux_ml[minute],
         )  # fmt: skip
 
-    def _electric(self, rooms: Ints, air: Ints, load: Ints, charger: Ints) -> Ints:
-        moments = len(rooms)
+    def _electric(self, rooms: Ints, air: Ints, load: Ints, levels: dict[str, Ints]) -> tuple[Ints, Ints]:
+        """Power through every register of electricity, and through the first transformer of each supply."""
+        moments, charger = len(rooms), levels["charger"]
         by_floor = rooms[:, : self._outdoors].reshape(moments, len(FLOORS), _ZONES_OF_FLOOR)
         corridors = by_floor[:, :, 0] + by_floor[:, :, 1] + by_floor[:, :, -1]
-        sockets = by_floor.sum(axis=2) - corridors + SIGN_MW
+        sockets = by_floor.sum(axis=2) - corridors + SIGN_MW + levels["hidden"]
         cooling = air[:, : self._outdoors].reshape(moments, len(FLOORS), _ZONES_OF_FLOOR).sum(axis=2) + OUTDOOR_UNIT_MW
         supply: list[Ints] = []
         for number, _, letter in supplies():
@@ -100,16 +110,17 @@ class Meters:
             if letter != "G":
                 cold = cooling[:, FLOOR_SLICES[letter]].sum(axis=1)
                 supply.append(cold + 700_000 + cold // 100)
-        return np.concatenate([rooms, sockets, corridors, cooling, load, charger, np.stack(supply, axis=1)], axis=1)
+        every = np.concatenate([rooms, sockets, corridors, cooling, load, charger, np.stack(supply, axis=1)], axis=1)
+        return every, np.stack([supply[i] for i in (0, 3, 6, 9)], axis=1)
 
     def _branches(self, levels: dict[str, Ints]) -> Ints:
         branch = levels["leak"].copy()
         np.add.at(branch.T, self._fixture_floor, levels["water"].T)
         return branch
 
-    def _water(self, branch: Ints, day: plant.PlantDay, minute: Ints) -> Ints:
-        totals = [branch[:, FLOOR_SLICES[letter]].sum(axis=1) + LEAK_ML_MIN for letter in "ABC"]
+    def _water(self, branch: Ints, main: Ints, day: plant.PlantDay, minute: Ints) -> Ints:
+        totals = [branch[:, FLOOR_SLICES[letter]].sum(axis=1) + main[:, i] for i, letter in enumerate("ABC")]
         hot, irrigation = day.hot_water_ml_min[minute], day.irrigation_ml_min[minute]
         heat_mw = day.power_mw[minute][:, plant.load_index()["G-heat"]] * 16 // 5  # coefficient of performance 3.2
-        grounds = [hot + irrigation + LEAK_ML_MIN, irrigation, hot, heat_mw]
+        grounds = [hot + irrigation + main[:, 3], irrigation, hot, heat_mw]
         return np.concatenate([branch, np.stack(totals + grounds, axis=1)], axis=1)

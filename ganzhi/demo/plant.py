@@ -6,15 +6,21 @@ sums are exact.
 
 import dataclasses
 import functools
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ganzhi.demo import faults
 from ganzhi.demo.layout import BUILDINGS, GROUNDS
 from ganzhi.demo.spans import Ints
 
 MINUTES: Final = 1440
+INVERTERS: Final = 3
+"""On the roof of a building: enough for each to have two others to be held against."""
+RUNNING_PERMILLE: Final = 100
+"""From so much of full load on a fan says that it runs."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -111,17 +117,20 @@ def loads() -> tuple[Load, ...]:
                 f"{b}座新风机",
                 f"Fresh-air fans, building {b}",
             ),
-            Load(
-                f"{b}-pv",
-                site,
-                b,
-                "pv_inverter",
-                "pv",
-                "",
-                building.pv_w,
-                "pv_energy",
-                f"{b}座屋顶光伏",
-                f"PV on the roof of building {b}",
+            *(
+                Load(
+                    f"{b}-pv{i}",
+                    site,
+                    b,
+                    "pv_inverter",
+                    "pv",
+                    "",
+                    building.pv_w // INVERTERS,
+                    "pv_energy",
+                    f"{b}座屋顶光伏{i}号逆变器",
+                    f"PV inverter {i}, roof of building {b}",
+                )
+                for i in range(1, INVERTERS + 1)
             ),
         ]
     found += [
@@ -149,6 +158,18 @@ def loads() -> tuple[Load, ...]:
             "C座厨房设备",
             "Kitchen appliances, building C",
         ),
+        Load(
+            "C-boiler",
+            "civic-c",
+            "C",
+            "boiler",
+            "off",
+            "B1",
+            300_000,
+            "energy",
+            "C座蓄热电锅炉",
+            "Electric boiler, building C",
+        ),
         Load("G-fan1", GROUNDS, "G", "fan", "garage", "C3", 7_500, "energy", "车库1区排风机", "Garage fans, zone 1"),
         Load("G-fan2", GROUNDS, "G", "fan", "garage", "C3", 7_500, "energy", "车库2区排风机", "Garage fans, zone 2"),
         Load("G-pump1", GROUNDS, "G", "pump", "irrigation", "C2", 5_500, "energy", "绿化灌溉泵", "Irrigation pump"),
@@ -170,6 +191,11 @@ def loads() -> tuple[Load, ...]:
     return tuple(found)
 
 
+def array_of(inverter: str) -> str:
+    """Equip id of the modules of an inverter."""
+    return f"{inverter}-array"
+
+
 @functools.cache
 def load_index() -> dict[str, int]:
     """Equip id → column."""
@@ -182,6 +208,7 @@ class PlantDay:
 
     Attributes:
         power_mw: int64[1440, loads].
+        expected_mw: int64[1440, loads]; what PV would give if nothing were wrong with it.
         temperature_mc: int64[1440], outdoors, thousandths of a degree.
         lux_ml: int64[1440], outdoors, thousandths of a lux.
         hot_water_ml_min: int64[1440], draw of hot water in the canteen.
@@ -189,6 +216,7 @@ class PlantDay:
     """
 
     power_mw: Ints
+    expected_mw: Ints
     temperature_mc: Ints
     lux_ml: Ints
     hot_water_ml_min: Ints
@@ -205,6 +233,8 @@ def _window(minute: Ints, *spans: tuple[int, int, int]) -> Ints:
 
 def _profile(name: str, minute: Ints, working: bool, sun: Ints) -> Ints:
     """Permille of full load for each minute."""
+    if name == "off":  # of the winter
+        return np.zeros(len(minute), np.int64)
     if name == "constant":
         return np.full(len(minute), 1000, np.int64)
     if name == "pv":
@@ -264,11 +294,34 @@ def day(seed: int, ordinal: int, working: bool, summer: int) -> PlantDay:
     )
     return PlantDay(
         power_mw=power,
+        expected_mw=np.where([load.profile == "pv" for load in loads()], power, 0),
         temperature_mc=np.round(temperature * 1000).astype(np.int64),
         lux_ml=sun * 100_000,
         hot_water_ml_min=meal * 14 * random.integers(600, 1400, MINUTES) // 1000,
         irrigation_ml_min=power[:, load_index()["G-pump1"]] * 9 // 1000,
     )
+
+
+def broken(day: PlantDay, script: Iterable[faults.Fault], midnight_s: int) -> PlantDay:
+    """A day with what goes wrong: plant that runs when it need not, or gives less than it should.
+
+    Args:
+        day: as it would be.
+        script: faults.
+        midnight_s: of the day, in the seconds of the faults.
+    """
+    moment_s = midnight_s + np.arange(MINUTES) * 60
+    power = day.power_mw.copy()
+    for fault in script:
+        column = load_index()[fault.where]
+        now = (moment_s >= fault.start_s) & (moment_s < fault.end_s)
+        own = power[:, column]
+        if fault.effect == "runs":
+            wrong = np.maximum(own, loads()[column].peak_w * fault.amount)
+        else:
+            wrong = own * fault.amount // 1000
+        power[:, column] = np.where(now, wrong, own)
+    return dataclasses.replace(day, power_mw=power)
 
 
 def air_conditioning_permille(temperature_mc: Ints) -> NDArray[np.int64]:

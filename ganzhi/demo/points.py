@@ -11,13 +11,15 @@ from ganzhi.demo.layout import GROUNDS, SITES, floor_gateway, floor_id, zones
 from ganzhi.demo.metering import State
 from ganzhi.demo.registers import main_gateway, registers, supplies
 from ganzhi.demo.spans import Ints
-from ganzhi.demo.world import FLOORS
+from ganzhi.demo.world import FLOORS, PHASES
 
 REGISTER_INTERVAL_S: Final = 900
 """What meters promise; live, they are read every minute."""
 GAUGE_INTERVAL_S: Final = 300
 """What sensors promise; they tell every change and, every minute, that they are there."""
 GAUGE_MAX_AGE_S: Final = 900
+SOCKET_FLOORS: Final = ("B-F02",)
+"""Floors whose offices have a sensor of what their sockets carry."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -94,6 +96,9 @@ def _rooms() -> list[Point]:
     found = []
     for i, zone in enumerate(zones()):
         where = (zone.site, zone.gateway, zone.id)
+        if floor_id(zone.building, zone.floor) in SOCKET_FLOORS and zone.kind == "office":
+            sockets = (f"{zone.id}.sockets", *where, "", "socket_power", "gauge", "W", "electricity", 0)
+            found.append(Point(*sockets, "socket_mw", i, False))
         found.append(
             Point(
                 f"{zone.id}.light",
@@ -208,6 +213,13 @@ def _plant() -> list[Point]:
                     load.kind == "pv_inverter",
                 ),
             )
+        where = (load.site, main_gateway(load.site), load.building)
+        if load.kind == "fan":
+            on = (f"{load.id}.running", *where, load.id, "fan_running", "state", "bool", "", 0)
+            found.append(Point(*on, "plant_on", i, True))
+        if load.kind == "pv_inverter":
+            should = (f"{load.id}.expected", *where, plant.array_of(load.id), "pv_expected", "gauge", "W", "", 0)
+            found.append(Point(*should, "expected_mw", i, True))
     for i, charger in enumerate(fleet.chargers()):
         found.append(
             Point(
@@ -230,9 +242,17 @@ def _plant() -> list[Point]:
 
 
 def _weather() -> list[Point]:
+    """Weather, and what the switch room of a supply sees: power and the voltage of three phases."""
     found = []
-    for _, site, letter in supplies():
+    for number, site, letter in supplies():
         where = (site, main_gateway(site), letter, "")
+        power = (f"{letter}.power", *where, "power", "gauge", "W", "electricity", 0)
+        found.append(Point(*power, "demand_mw", number, True))
+        found += [
+            Point(phase, *where, "voltage", "gauge", "V", "", 0, "voltage_mv", i, False)
+            for i, phase in enumerate(PHASES)
+            if phase[0] == letter
+        ]
         found.append(
             Point(
                 f"{letter}.temperature",

@@ -88,6 +88,13 @@ class Simulator:
         self._observer = Observer()
         self._counted: Ints = np.zeros(len(registers()), np.int64)
         self._quarters: list[Ints] = [self._counted[None, :]]
+        self._stuck_s = {
+            column: days * DAY_S + fault.start_s
+            for fault in faults.of("stuck")
+            for column, register in enumerate(registers())
+            if register.meter == fault.where
+        }
+        self._stuck_at: dict[int, int] = {}
         self._levels = {name: Levels(count) for name, count in columns().items()}
         self._loaded = -1
         self._fleet = Fleet(seed, self.world.epoch_ms)
@@ -132,9 +139,12 @@ class Simulator:
             counted, state = self._count(carried, number, (end_s - begin_s) // GRID_S)
             self._quarters.append(counted)
             self._counted = counted[-1]
-            shown = self._observer.read_registers(counted)
+            ends_s = begin_s + QUARTER_S * np.arange(1, len(counted) + 1)
+            heard = self._heard(ends_s, counted)
+            self.truth.past.take(heard)
+            shown = self._observer.read_registers(heard)
             gauges = self._observer.read_gauges(state.each(QUARTER_S // GRID_S))[:, gauge_at]
-            times_ms = self.world.epoch_ms + (begin_s + QUARTER_S * np.arange(1, len(counted) + 1)) * 1000
+            times_ms = self.world.epoch_ms + ends_s * 1000
             yield from self._batches(times_ms, chosen, np.concatenate([shown, gauges], axis=1))
             self._tell(number)
             # what ends before the next date has no more to say
@@ -163,6 +173,7 @@ class Simulator:
         self._counted = self._counted + state.register_flow[0] * STEP_S
         if time_s % QUARTER_S == 0:
             self._quarters.append(self._counted[None, :])
+            self.truth.past.take(self._heard(np.asarray([time_s]), self._counted[None, :]))
         self.truth.observe(time_s, state)
         batches = self._observe(time_s, state)
         events = self._due(time_s)
@@ -198,7 +209,24 @@ class Simulator:
             ValueError: as `register_at`.
         """
         behind_ms = int(self._behind_ms[point_index()[point]])
-        return self.usage(point, self.world.epoch_ms, until_ms + behind_ms)
+        stuck_s = self._stuck_s.get(register_index()[point])
+        until_ms += behind_ms
+        if stuck_s is not None:
+            until_ms = min(until_ms, self.world.epoch_ms + stuck_s * 1000)
+        return self.usage(point, self.world.epoch_ms, until_ms)
+
+    def _heard(self, times_s: Ints, counted: Ints) -> Ints:
+        """Counts int64[times, registers] as the meters show them: a meter that is stuck stays at one quarter-hour."""
+        if not self._stuck_s:
+            return counted
+        found = counted.copy()
+        for column, stuck_s in self._stuck_s.items():
+            late = times_s > stuck_s
+            if late.any() and column not in self._stuck_at:
+                before = counted[~late, column]
+                self._stuck_at[column] = int(before[-1]) if len(before) else 0
+            found[late, column] = self._stuck_at.get(column, 0)
+        return found
 
     def _counted_at(self, point: str, time_ms: int) -> int:
         quarter, rest = divmod(time_ms - self.world.epoch_ms, QUARTER_S * 1000)
@@ -276,7 +304,8 @@ class Simulator:
         chosen, values = self._observer.gauges[changed], gauges[changed]
         if time_s % 60 == 0:
             chosen = np.concatenate([chosen, self._observer.registers])
-            values = np.concatenate([values, self._observer.read_registers(self._counted)])
+            heard = self._heard(np.asarray([time_s]), self._counted[None, :])[0]
+            values = np.concatenate([values, self._observer.read_registers(heard)])
         keep = ~np.isin(chosen, self._silent(time_s))
         made = list(
             self._batches(np.asarray([self.world.epoch_ms + time_s * 1000]), chosen[keep], values[keep][None, :])

@@ -25,6 +25,8 @@ _NAMES: Final = {
     "pv_power": ("光伏功率", "PV power"), "lift_power": ("电梯功率", "lift power"),
     "pump_power": ("水泵功率", "pump power"), "fan_power": ("风机功率", "fan power"),
     "heat_pump_power": ("热泵功率", "heat pump power"), "charger_power": ("充电功率", "charging power"),
+    "pv_expected": ("光伏应发功率", "power that PV should give"), "fan_running": ("风机运行", "fan runs"),
+    "power": ("总功率", "power"), "voltage": ("电压", "voltage"), "socket_power": ("插座功率", "power of sockets"),
     "outdoor_temperature": ("室外温度", "outdoor temperature"), "outdoor_lux": ("室外照度", "outdoor illuminance"),
 }  # fmt: skip
 _SUFFIXES: Final = {
@@ -33,8 +35,11 @@ _SUFFIXES: Final = {
     "A1": ("（照明插座）", ", lights and sockets"),
     "A2": ("（走廊应急）", ", corridors"),
     "B2": ("（空调末端）", ", air conditioning"),
+    "U1": ("（L1相）", ", phase L1"),
+    "U2": ("（L2相）", ", phase L2"),
+    "U3": ("（L3相）", ", phase L3"),
 }
-"""Last words of ids of registers that share a place and a role: two alerts about them must not read the same."""
+"""Last words of ids of points that share a place and a role: two alerts about them must not read the same."""
 
 
 def sites() -> Iterable[Row]:
@@ -131,8 +136,14 @@ def equips() -> Iterable[Row]:
         zh, en = ("水龙头", "Tap") if fixture.kind == "tap" else ("冲洗阀", "Flush valve")
         yield _equip(fixture.id, fixture.kind, zone.id, f"{zone.name_zh}{zh}", f"{en}, {zone.name_en}")
     for load in plant.loads():
-        if load.profile != "regeneration":
-            yield _equip(load.id, load.kind, load.building, load.name_zh, load.name_en, load.peak_w)
+        own = _equip(load.id, load.kind, load.building, load.name_zh, load.name_en, load.peak_w)
+        if load.kind == "pv_inverter":
+            array = plant.array_of(load.id)
+            zh, en = f"{load.name_zh}组件", f"{load.name_en}, modules"
+            yield _equip(array, "pv_array", load.building, zh, en, load.peak_w)
+            yield {**own, "parent": array}
+        elif load.profile != "regeneration":
+            yield own
     for i, charger in enumerate(fleet.chargers(), 1):
         yield _equip(charger, "charger", "G", f"{i}号充电桩", f"Charger {i}", fleet.CHARGER_W)
 
@@ -155,6 +166,8 @@ def point_rows() -> Iterable[Row]:
         counts = point.kind == "register"
         where_zh, where_en = names[point.equip or point.space]
         zh, en = _NAMES[point.role]
+        more_zh, more_en = _SUFFIXES.get(point.id.rsplit(".", 1)[-1], ("", ""))
+        zh, en = f"{zh}{more_zh}", f"{en}{more_en}"
         more = {}
         if counts:
             register = registers()[point.column]
@@ -164,9 +177,6 @@ def point_rows() -> Iterable[Row]:
                 "counts_in": register.counts_in,
                 "flow_use": register.use,
             }
-            suffix = register.id.rsplit(".", 1)[-1]
-            more_zh, more_en = _SUFFIXES.get(suffix, ("", ""))
-            zh, en = f"{zh}{more_zh}", f"{en}{more_en}"
         equip = f"{point.space}-light" if point.role == "light_power" and point.space.endswith("EM") else point.equip
         yield {
             "id": point.id, "site": point.site, "gateway": point.gateway, "equip": equip, "space": point.space,

@@ -12,14 +12,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ganzhi.demo import faults, fleet, people, waste
+from ganzhi.demo import faults, fleet, people, plant, waste
 from ganzhi.demo.events import Event
-from ganzhi.demo.layout import floor_id, zones
+from ganzhi.demo.layout import floor_id, zone_index, zones
 from ganzhi.demo.metering import State
-from ganzhi.demo.points import GAUGE_INTERVAL_S, REGISTER_INTERVAL_S
+from ganzhi.demo.past import Finding, Past
+from ganzhi.demo.points import GAUGE_INTERVAL_S, REGISTER_INTERVAL_S, points
 from ganzhi.demo.registers import registers
 from ganzhi.demo.spans import Ints
-from ganzhi.demo.world import DAY_S, FLOORS, LANDSCAPE_S, World, is_workday
+from ganzhi.demo.world import DAY_S, FLOORS, LANDSCAPE_S, PHASES, World, is_workday
 
 Bools = NDArray[np.bool_]
 WORKING_S: Final = (people.clock_s(8), people.clock_s(17, 30))
@@ -30,6 +31,12 @@ TIMES: Final = 32
 """Wrong deposits of a week that a station is told for: the demo's people sort badly (the built-in pack says three)."""
 BEHIND_S: Final = 600
 """How late a clock may be (the built-in pack says half an hour: a meter of the demo would be silent by then)."""
+LOOK_FOR_S: Final = 1800
+"""How long what a rule says of a day or of nights must hold: it held before the demo (packs: one to seven days)."""
+UNUSUAL_FOR_S: Final = 900
+"""How long a load must be unusual (the built-in pack: half an hour)."""
+SOCKETS_FOR_S: Final = 1500
+"""How long sockets must carry load for nobody (the built-in pack: an hour)."""
 CLOCK_FOR_S: Final = 1800
 """How long a clock must be late (the built-in pack: four hours)."""
 DOWN_S: Final = GAUGE_INTERVAL_S * 3 // 2
@@ -64,6 +71,24 @@ RULES: Final = {
     "GatewayDown": Rule(faults.GATEWAY, 120, 0),
     "MeterClockBehind": Rule(faults.CLOCK, CLOCK_FOR_S, 0),
     "WrongSorting": Rule(faults.SORTING, 0, 0),
+    "ContinuousFlow": Rule(faults.LEAK, 0, 0),
+    "NightFlowRising": Rule(faults.LEAK, LOOK_FOR_S, DAY_S),
+    "WaterRemainder": Rule(faults.LEAK, LOOK_FOR_S, 0),
+    "MeterStuck": Rule(faults.STUCK, 300, 0),
+    "PartsExceedWhole": Rule(faults.STUCK, LOOK_FOR_S, 0),
+    "UnmeteredRemainder": Rule(faults.UNMETERED, LOOK_FOR_S, 0),
+    "BaseLoadCreep": Rule(faults.LOAD, 0, 2 * DAY_S),
+    "AlwaysOn": Rule(faults.LOAD, 3600, 0),
+    "UnusualLoad": Rule(faults.LOAD, UNUSUAL_FOR_S, 1800),
+    "OverQuotaPace": Rule(faults.LOAD, 0, 0),
+    "DemandOverLimit": Rule(faults.LOAD, 0, 900),
+    "LoadNobody": Rule(faults.LOAD, SOCKETS_FOR_S, 300),
+    "VoltageOutside": Rule(faults.VOLTAGE, 300, 60),
+    "PhaseLost": Rule(faults.VOLTAGE, 60, 0),
+    "PvNoOutput": Rule(faults.PV, 1800, 900),
+    "PvUnderperforming": Rule(faults.PV, LOOK_FOR_S, 2 * DAY_S),
+    "PvBelowExpected": Rule(faults.PV, LOOK_FOR_S, 2 * DAY_S),
+    "RegenerationLow": Rule(faults.LIFT, 3600, 0),
     "BinOverfull": Rule(faults.BIN, 0, 0),
     "BinOverflowing": Rule(faults.BIN, 0, 0),
     "BinOverdue": Rule(faults.BIN, 14_400, 0),
@@ -128,10 +153,13 @@ class Truth:
 
     Attributes:
         episodes: all that have become due, in that order.
+        past: what the meters have counted.
     """
 
     def __init__(self, world: World, start_s: int) -> None:
         self._world = world
+        self.past = Past(world)
+        self._findings: dict[str, Finding] = {}
         self.episodes: list[Episode] = []
         self._last_s = start_s
         kinds = np.asarray([zone.kind for zone in zones()])
@@ -153,6 +181,10 @@ class Truth:
         self._silent = _metered(script, "silent")
         self._late = [one for one in _metered(script, "clock") if one[1].amount > BEHIND_S]
         self._down = [fault for fault in script if fault.effect == "down"]
+        self._sockets = np.asarray(
+            [zone_index()[point.space] for point in points() if point.role == "socket_power"], np.int64
+        )
+        self._pv = np.asarray([i for i, load in enumerate(plant.loads()) if load.kind == "pv_inverter"], np.int64)
         ids = [zone.id for zone in zones()]
         stations = [station for station, _ in waste.stations()]
         self._stations = {station: i for i, station in enumerate(stations)}
@@ -177,6 +209,11 @@ class Truth:
             "BinOverflowing": _Watch(stations),
             "BinOverdue": _Watch(stations),
             "VehicleIdling": _Watch([vehicle.id for vehicle in fleet.vehicles()]),
+            "LoadNobody": _Watch([ids[i] for i in self._sockets]),
+            "VoltageOutside": _Watch(list(PHASES)),
+            "PhaseLost": _Watch(list(PHASES)),
+            "PvNoOutput": _Watch([plant.loads()[i].id for i in self._pv]),
+            **{rule: _Watch(subjects) for rule, subjects in self.past.subjects.items()},
         }
 
     def hear(self, event: Event) -> None:
@@ -205,6 +242,10 @@ class Truth:
         self._last_s = time_s
         for rule, (holds, clears) in self._conditions(time_s, state).items():
             self._look(rule, time_s, holds, clears)
+        if time_s % REGISTER_INTERVAL_S == 0:  # what looks back goes by quarter-hours
+            self._findings = self.past.findings(time_s)
+        for rule, finding in self._findings.items():
+            self._look(rule, time_s, finding.holds, finding.clears)
 
     def _look(self, rule: str, time_s: int, holds: Bools, clears: Bools) -> None:
         """Moves the state of a rule on, and notes what begins and ends."""
@@ -258,8 +299,18 @@ class Truth:
             "MeterClockBehind": np.ones(len(self._late), bool),
             "GatewayDown": down,
             "VehicleIdling": self._idle,
+            "LoadNobody": (state.socket_mw[0] > 150_000)[self._sockets] & empty[self._sockets] & (not working),
         }
         found = {rule: (holds, ~holds) for rule, holds in plain.items()}
+        volts = state.voltage_mv[0]
+        there = volts >= 50_000
+        found["PhaseLost"] = ~there, there
+        outside = (volts < 198_000) | (volts > 235_400)
+        found["VoltageOutside"] = outside & there, ((volts >= 200_000) & (volts <= 234_000)) | ~there
+        power = state.plant_mw[0][self._pv]
+        others = self.past.others(power)
+        bright = others > 500_000
+        found["PvNoOutput"] = (100 * power < others) & bright, (20 * power > others) | ~bright
         for rule, full in (
             ("BinOverfull", level >= 800),
             ("BinOverflowing", level >= 950),

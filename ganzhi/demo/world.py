@@ -1,13 +1,14 @@
 """The state of the civic centre at any moment, as a pure function of the seed and the time.
 
-Levels of five channels (people, lights wanted on, air conditioning wanted on, flow at fixtures, power of chargers,
-leaks of branches) are sums of spans (`spans`); powers and flows follow from levels and from the plant (`plant`). Time
-is in seconds from local midnight of the first simulated date.
+Levels of some channels (people, lights wanted on, air conditioning wanted on, flow at fixtures, power of chargers,
+leaks, loads that somebody left on, deviations of voltage) are sums of spans (`spans`); powers and flows follow from
+levels and from the plant (`plant`). Time is in seconds from local midnight of the first simulated date.
 """
 
 import dataclasses
 import datetime as dt
 import functools
+from collections.abc import Callable
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -23,12 +24,17 @@ DAY_S: Final = 86_400
 FLOORS: Final = tuple((building, floor) for building in BUILDINGS for floor in range(1, building.floors + 1))
 LANDSCAPE_S: Final = (people.clock_s(19, 10), people.clock_s(22, 30))
 """When the landscape lighting is meant to be on (the model's schedule `landscape`)."""
-CHANNELS: Final = ("people", "light", "air", "water", "charger", "leak")
+CHANNELS: Final = ("people", "light", "air", "water", "charger", "leak", "main", "hidden", "plug", "voltage")
+PHASES: Final = tuple(f"{letter}.U{phase}" for letter in "ABCG" for phase in (1, 2, 3))
+"""Phases whose voltage is measured, three for each supply."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Channels:
-    """Spans of every channel: people, light, air by zone; water by fixture and leak by floor, mL/min; charger, mW."""
+    """Spans of every channel: people, light, air by zone; water by fixture and leak by floor, mL/min; charger, mW.
+
+    And faults: main by supply, mL/min; hidden by floor and plug by zone, mW; voltage by phase, mV.
+    """
 
     people: Spans
     light: Spans
@@ -36,6 +42,10 @@ class Channels:
     water: Spans
     charger: Spans
     leak: Spans
+    main: Spans
+    hidden: Spans
+    plug: Spans
+    voltage: Spans
 
 
 def columns() -> dict[str, int]:
@@ -43,7 +53,8 @@ def columns() -> dict[str, int]:
     count = len(zones())
     return {
         "people": count, "light": count, "air": count, "water": len(people.fixtures()),
-        "charger": len(fleet.chargers()), "leak": len(FLOORS),
+        "charger": len(fleet.chargers()), "leak": len(FLOORS), "main": 4, "hidden": len(FLOORS), "plug": count,
+        "voltage": len(PHASES),
     }  # fmt: skip
 
 
@@ -99,7 +110,8 @@ class World:
 
     def _plant(self, number: int) -> plant.PlantDay:
         date = self.date(number)
-        return plant.day(self.seed, date.toordinal(), is_workday(date), (date - dt.date(date.year, 5, 1)).days)
+        day = plant.day(self.seed, date.toordinal(), is_workday(date), (date - dt.date(date.year, 5, 1)).days)
+        return plant.broken(day, faults.of("runs", "share"), (number - self.days) * DAY_S)
 
     def _channels(self, number: int) -> Channels:
         """Spans that begin on a date."""
@@ -120,27 +132,29 @@ class World:
         if number < self.days and is_workday(date):
             light.append(Spans.of(self._forgotten(random, 6), people.clock_s(16, 30), people.clock_s(22)))
             air.append(Spans.of(self._forgotten(random, 4), people.clock_s(16, 30), people.clock_s(22)))
-        water, leak = [day.water], []
-        if number == self.days:
-            for fault in faults.SCRIPT:
-                span = (fault.start_s, fault.end_s, fault.amount)
-                if fault.effect == "light":
-                    light.append(Spans.of(zone_index()[fault.where], *span))
-                elif fault.effect == "ac":
-                    air.append(Spans.of(zone_index()[fault.where], *span))
-                elif fault.effect == "fixture":
-                    column = [fixture.id for fixture in people.fixtures()].index(fault.where)
-                    water.append(Spans.of(column, *span))
-                elif fault.effect == "branch":
-                    leak.append(Spans.of(floor_index(fault.where), *span))
         charger = fleet.charging(self.seed, date.toordinal(), is_workday(date))
+        wrong = self._wrong(number)
         by = number * DAY_S
         return Channels(
-            *(
-                part.later(by)
-                for part in (spans, Spans.join(light), Spans.join(air), Spans.join(water), charger, Spans.join(leak))
-            )
+            spans.later(by),
+            Spans.join([*light, *wrong["light"]]).later(by),
+            Spans.join([*air, *wrong["air"]]).later(by),
+            Spans.join([day.water, *wrong["water"]]).later(by),
+            charger.later(by),
+            *(Spans.join(wrong[name]).later(by) for name in CHANNELS[5:]),
         )
+
+    def _wrong(self, number: int) -> dict[str, list[Spans]]:
+        """Spans of the faults that begin on a date, by channel; those that are older begin on the first one."""
+        found: dict[str, list[Spans]] = {name: [] for name in CHANNELS}
+        for fault in faults.SCRIPT:
+            if fault.effect not in _WRONG or max(self.days + fault.start_s // DAY_S, 0) != number:
+                continue
+            channel, place, scale = _WRONG[fault.effect]
+            by_s = (self.days - number) * DAY_S
+            span = (max(fault.start_s + by_s, 0), fault.end_s + by_s, fault.amount * scale)
+            found[channel].append(Spans.of(place(fault.where), *span))
+        return found
 
     def _forgotten(self, random: np.random.Generator, count: int) -> Ints:
         offices = np.asarray([i for i, zone in enumerate(zones()) if zone.kind == "office"], np.int64)
@@ -155,3 +169,20 @@ def _floor_ids() -> dict[str, int]:
 def floor_index(space: str) -> int:
     """Column of a floor by its space id (`A-F05`)."""
     return _floor_ids()[space]
+
+
+def _fixture(name: str) -> int:
+    return [fixture.id for fixture in people.fixtures()].index(name)
+
+
+_WRONG: Final[dict[str, tuple[str, Callable[[str], int], int]]] = {
+    "light": ("light", lambda zone: zone_index()[zone], 1),
+    "ac": ("air", lambda zone: zone_index()[zone], 1),
+    "plug": ("plug", lambda zone: zone_index()[zone], 1000),
+    "fixture": ("water", _fixture, 1),
+    "branch": ("leak", floor_index, 1),
+    "main": ("main", "ABCG".index, 1),
+    "hidden": ("hidden", floor_index, 1000),
+    "voltage": ("voltage", PHASES.index, 1),
+}
+"""Effect of a fault → its channel, the column of what it is about, and what one of its amount is there."""

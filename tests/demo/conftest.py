@@ -9,15 +9,16 @@ from ganzhi.demo.points import point_index
 from ganzhi.demo.simulator import STEP_S, Batch, Simulator, Step
 from ganzhi.demo.spans import Ints
 
-DAYS = 3
+DAYS = 30
+"""As the demo has: rules that look at 28 nights have a truth."""
 MINUTES = 90
 
 
 class Run:
     """A simulation with everything that it sent."""
 
-    def __init__(self, minutes: int, **options: int) -> None:
-        self.simulator = Simulator(days=DAYS, **options)
+    def __init__(self, minutes: int, days: int = DAYS, seed: int = 20250613) -> None:
+        self.simulator = Simulator(seed=seed, days=days)
         self.history: list[Batch] = list(self.simulator.history())
         self.events = list(self.simulator.history_events())
         self.steps: list[Step] = [self.simulator.step() for _ in range(minutes * 60 // STEP_S)]
@@ -43,5 +44,5 @@ class Run:
 
 @pytest.fixture(scope="package")
 def run() -> Run:
-    """Three days of history and ninety minutes of life."""
+    """Thirty days of history and ninety minutes of life."""
     return Run(MINUTES)

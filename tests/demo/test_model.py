@@ -49,6 +49,7 @@ def test_every_sub_item_and_kind_of_edge_is_there(model: Model) -> None:
         "A1",
         "A2",
         "A3",
+        "B1",
         "B2",
         "C1",
         "C2",
