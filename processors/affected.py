@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from processors.kernels.rows import Longs
 from processors.layout import HAS_SIBLINGS, Layout
 from processors.state import FAR, NEVER
-from schemas.rules.program import ROLES_MAX, Op
+from schemas.rules.program import Op
 
 _OF_KNOWLEDGE = (int(Op.AGE), int(Op.FLAG))
 
@@ -34,10 +34,8 @@ class Affected:
             for sense in arrays.senses
             for row in (sense["state"], sense["likely"])
         }
-        roles = rules["roles"].astype(np.int64)[:, None] + np.arange(ROLES_MAX)
-        slots = lists[roles, 0] if len(rules) else np.zeros((0, ROLES_MAX), np.int64)
-        whose, used = np.nonzero(slots >= 0)
-        heads = slots[whose, used]
+        whose, roles = _expanded(np.arange(len(rules)), rules["roles"], rules["roles_end"])
+        whose, heads = whose[lists[roles, 0] >= 0], lists[roles, 0][lists[roles, 0] >= 0]
         of_slots = _expanded(whose, heads + 1, heads + 1 + lists[heads, 1])
         of_parts = _expanded(np.arange(len(rules)), rules["parts"], rules["parts_end"])
         pairs = np.concatenate(

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from processors.gates import GATE_SHIFT, OTHER_SHIFT, Bound, edge_gates
 from processors.lookback import Lookback, inside_before, longest_inside, lookback
 from processors.shortcuts import with_shortcuts
 from schemas import topics
@@ -20,8 +21,8 @@ from schemas.errors import ContractError
 from schemas.model.document import LIMITS, Document
 from schemas.model.points import PointColumns, point_columns
 from schemas.model.presence import CO2, Estimator, estimators, parameters
-from schemas.rules.instances import WINDOW, compile_rules
-from schemas.rules.program import FLAG_ROLES, ROLES_MAX, WIN_COLUMNS, CompiledRules, Op, cell_ms
+from schemas.rules.instances import compile_rules
+from schemas.rules.program import FLAG_ROLES, ROLES_MAX, WIN_COLUMNS, WINDOW, CompiledRules, Op, cell_ms
 
 META: Final = np.dtype(
     [
@@ -44,7 +45,7 @@ META: Final = np.dtype(
         (
             "edges",
             "i4",
-        ),  # in `lists`: (instance, LOOKS_AT_VALUE or LOOKS_ALWAYS) of every instance that a reading may wake
+        ),  # in `lists`: (instance, LOOKS_AT_VALUE or LOOKS_ALWAYS), with their gates, of all that a reading may wake
         ("edges_end", "i4"),
         ("wastes", "i4"),  # in `lists`: (part, instance) of every part that counts its usage
         ("wastes_end", "i4"),
@@ -80,7 +81,8 @@ RULE: Final = np.dtype(
         ("raises_end", "i4"),
         ("clears", "i4"),
         ("clears_end", "i4"),
-        ("roles", "i4"),  # in `lists`: ROLES_MAX x (slot, whether a program loads it); slot -1: no such role
+        ("roles", "i4"),  # in `lists`: (slot, whether a program loads it) of each role; slot -1: no such role
+        ("roles_end", "i4"),
         ("ages", "i4"),  # in `lists`: (role, threshold in ms)
         ("ages_end", "i4"),
         ("schedules", "i4"),  # in `lists`: (schedule, 0)
@@ -104,7 +106,8 @@ RULE: Final = np.dtype(
 
 In `lists`, a slot is (aggregation, members) and then (point row, 0) for each; a schedule is (0, boundaries) and then
 (time, what holds from then on) for each; a group of siblings is (0, twice its members) and then (slot, window or -1),
-(rated power, 0) for each.
+(rated power, 0) for each. An edge is (instance + (1 + what else its gates ask) << OTHER_SHIFT, how it looks + place of
+its gates << GATE_SHIFT); the place is 0 where it has none (`processors.gates`).
 """
 
 REGISTER: Final = 0
@@ -140,7 +143,11 @@ HAS_SIBLINGS: Final = 2
 """Looked at every quarter of an hour: what siblings do wakes nobody."""
 
 LOOKS_AT_VALUE: Final = 1
+"""An idle instance has to look when the value changes."""
 LOOKS_ALWAYS: Final = 2
+"""At every reading."""
+LOOKS_BACK: Final = 4
+"""When what is known of the past changes: of a register that moves with every reading, four times an hour."""
 
 FNV_OFFSET: Final = 0xCBF29CE484222325
 FNV_PRIME: Final = 0x100000001B3
@@ -194,6 +201,8 @@ class Layout:
     point_ids: Sequence[str]
     point_key: NDArray[np.int64]
     instance_key: NDArray[np.uint64]
+    bound_place: NDArray[np.int64]
+    """by instance: its place where those of a site are in the order of its rules"""
     instance_names: tuple[tuple[str, str], ...]
     """(rule, subject) by instance"""
     severities: tuple[tuple[str, ...], ...]
@@ -395,6 +404,7 @@ def _build(topic: str, documents: dict[str, Document], versions: dict[str, int])
         joined.add("inst_slot", np.where(compiled.inst_slot >= 0, compiled.inst_slot + slots, -1))
         joined.add("inst_site", np.full(len(compiled.inst_rule), index))
         joined.add("instance_key", compiled.inst_key ^ np.uint64(fnv(name.encode())))
+        joined.add("bound_place", compiled.inst_bound + instances)
         joined.add("waste_lengths", np.diff(compiled.waste_start))
         joined.add("waste_row", site.row_of[compiled.inst_waste] + rows)
         joined.add("bound_lengths", np.diff(compiled.bound_start))
@@ -454,6 +464,7 @@ def _build(topic: str, documents: dict[str, Document], versions: dict[str, int])
         tuple(ids),
         point_key,
         np.asarray(joined.get("instance_key", np.uint64)),
+        np.asarray(joined.get("bound_place", np.int64)),
         tuple(instance_names),
         tuple(severities),
         _track_keys(arrays.track_infos, point_key, names),
@@ -569,30 +580,37 @@ def _arrays(
     use_start, use_order = csr(uses[:, 0], rules)
     age_list = lists.add(ages[age_order, 1], ages[age_order, 2])
     use_list = lists.add(bounds[uses[use_order, 1]], 0)
-    looks = np.where(_freshening(code, raise_span, rules), LOOKS_ALWAYS, loaded * LOOKS_AT_VALUE)
+    looks = _looking(code, raise_span, rules)
+    looks[inst_rule[looking], refs[:, 2]] |= LOOKS_BACK
     edges = _edges(inst_slot, inst_rule, slot_start, slot_row, looks)
     slow = edges[meta["data_clock"][edges[:, 0]] > 0, 1]
     edges[np.isin(edges[:, 1], slow), 2] = LOOKS_ALWAYS  # every reading may move such an instance's clock
     # What siblings do wakes nobody, so every own reading looks.
     edges[np.isin(edges[:, 1], looking[refs[:, 0] != WINDOW]), 2] = LOOKS_ALWAYS
     edge_start, _ = csr(edges[:, 0], rows)
-    edge_list = lists.add(edges[:, 1], edges[:, 2])
+    bound = Bound(code, raise_span, inst_rule, inst_slot, slot_start, slot_row, look_start, refs)
+    pairs, gate, other = edge_gates(edges, bound)
+    gates = np.where(gate >= 0, lists.add(pairs[:, 0], pairs[:, 1]) + gate, 0)
+    edge_list = lists.add(edges[:, 1] | (other + 1) << OTHER_SHIFT, edges[:, 2] | gates << GATE_SHIFT)
     part_start, part_row = _starts(longs("waste_lengths")), ints("waste_row")
     part_instance = np.repeat(np.arange(instances, dtype=np.int32), np.diff(part_start))
     waste_start, waste_order = csr(part_row.astype(np.int64), rows)
     waste_list = lists.add(waste_order, part_instance[waste_order])
     part_list = lists.add(np.arange(len(part_row)), part_row)
     named = np.where(inst_slot >= 0, slots[np.maximum(inst_slot, 0)] if len(slots) else -1, -1)
-    role_list = lists.add(named.reshape(-1), loaded[inst_rule].reshape(-1))
+    widths = _widths(inst_slot, inst_rule, code, ages, raise_span, clear_span, ints("estimate_span", 2))
+    role_start = _starts(widths[inst_rule])
+    counted = np.arange(ROLES_MAX) < widths[inst_rule][:, None]
+    role_list = lists.add(named[counted], loaded[inst_rule][counted])
     meta["edges"], meta["edges_end"] = edge_list + edge_start[:-1], edge_list + edge_start[1:]
-    meta["always"][edges[edges[:, 2] == LOOKS_ALWAYS, 0]] = 1
+    meta["always"][edges[edges[:, 2] & LOOKS_ALWAYS > 0, 0]] = 1
     meta["wastes"], meta["wastes_end"] = waste_list + waste_start[:-1], waste_list + waste_start[1:]
     ruled = np.zeros(instances, RULE)
     ruled["site"] = ints("inst_site")
     ruled["raises"], ruled["raises_end"] = (programs + raise_cut[inst_rule]).T
     ruled["clears"], ruled["clears_end"] = (programs + clear_cut[inst_rule]).T
     ruled["estimates"], ruled["estimates_end"] = (programs + estimate_cut[inst_rule]).T
-    ruled["roles"] = role_list + ROLES_MAX * np.arange(instances)
+    ruled["roles"], ruled["roles_end"] = role_list + role_start[:-1], role_list + role_start[1:]
     ruled["ages"], ruled["ages_end"] = age_list + age_start[inst_rule], age_list + age_start[inst_rule + 1]
     ruled["schedules"], ruled["schedules_end"] = use_list + use_start[inst_rule], use_list + use_start[inst_rule + 1]
     ruled["parts"], ruled["parts_end"] = part_list + part_start[:-1], part_list + part_start[1:]
@@ -745,16 +763,42 @@ def _loaded(
     return loaded
 
 
-def _freshening(code: NDArray[np.int64], raise_span: NDArray[np.int32], rules: int) -> NDArray[np.bool_]:
-    """[rule, role]: whether the result may become true because a role is fresher, as in `age(x) < 5 min`."""
-    found = np.zeros((rules, ROLES_MAX), bool)
+def _widths(
+    inst_slot: NDArray[np.int32],
+    inst_rule: NDArray[np.int32],
+    code: NDArray[np.int64],
+    ages: NDArray[np.int64],
+    *spans: NDArray[np.int32],
+) -> NDArray[np.int64]:
+    """How many roles an instance of each rule lists: up to the last one that it has or its programs name."""
+    rules = len(spans[0])
+    found = np.zeros(rules, np.int64)
+    used = np.where(inst_slot >= 0, np.arange(1, ROLES_MAX + 1), 0).max(axis=1, initial=0)
+    np.maximum.at(found, inst_rule, used)
+    np.maximum.at(found, ages[:, 0], ages[:, 1] + 1)
+    for rule in range(rules):
+        for first, last in (span[rule] for span in spans):
+            program = code[first:last]
+            roles = program[np.isin(program[:, 0], (Op.LOAD, Op.AGE, Op.FLAG)), 1] % FLAG_ROLES
+            found[rule] = max(found[rule], roles.max(initial=-1) + 1)
+    return found
+
+
+def _looking(code: NDArray[np.int64], raise_span: NDArray[np.int32], rules: int) -> NDArray[np.int64]:
+    """[rule, role]: what of a role can make an idle instance's program true, but for its windows: LOOKS_… or 0.
+
+    `age(x) < 5 min` may become true because a role is fresher, so it looks at every reading of it.
+    """
+    found = np.zeros((rules, ROLES_MAX), np.int64)
     for rule in range(rules):
         program = code[raise_span[rule, 0] : raise_span[rule, 1]]
+        found[rule, program[program[:, 0] == Op.LOAD, 1]] |= LOOKS_AT_VALUE
+        found[rule, program[program[:, 0] == Op.FLAG, 1] % FLAG_ROLES] |= LOOKS_BACK
         before = np.r_[-1, program[:-1, 0]]
         turned = (program[:, 0] == Op.NOT) | (np.isin(program[:, 0], (Op.EQ, Op.NE)) & np.isin(before, _TRUTHS))
         for at in np.flatnonzero(program[:, 0] == Op.AGE):
             if turned.any() or program[at + 2, 0] not in (Op.GT, Op.GE):  # age, constant, comparison
-                found[rule, program[at, 1]] = True
+                found[rule, program[at, 1]] = LOOKS_ALWAYS
     return found
 
 
@@ -778,7 +822,10 @@ def _edges(
         within = np.arange(len(who)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         found.append(np.stack([slot_row[firsts + within], who, looks[inst_rule[who], role]], axis=1).astype(np.int64))
     edges = np.concatenate(found)
-    edges = edges[np.lexsort((-edges[:, 2], edges[:, 1], edges[:, 0]))]
+    edges = edges[np.lexsort((edges[:, 1], edges[:, 0]))]
     first = np.ones(len(edges), bool)
     first[1:] = (edges[1:, 0] != edges[:-1, 0]) | (edges[1:, 1] != edges[:-1, 1])
-    return np.ascontiguousarray(edges[first])
+    once = np.ascontiguousarray(edges[first])
+    if len(once):
+        once[:, 2] = np.bitwise_or.reduceat(edges[:, 2], np.flatnonzero(first))
+    return once

@@ -47,15 +47,21 @@ def with_shortcuts(code: Code, *spans: NDArray[np.int32]) -> tuple[Code, list[ND
     return np.array(made, np.int64).reshape(-1, 2), moved
 
 
-def _cut(program: list[list[int]]) -> list[tuple[int, int]]:
-    """A program with a SKIP before the right side of each AND that carries its result."""
+def right_sides(program: list[list[int]]) -> dict[int, int]:
+    """Place of each binary operation → where its right side begins; its left one ends there."""
     begins: list[int] = []  # where the part of each value on the stack begins
-    rights: dict[int, int] = {}  # of a binary operation: where its right side begins
+    rights: dict[int, int] = {}
     for at, (op, _) in enumerate(program):
         if op in _LEAVES:
             begins.append(at)
         elif op not in _UNARY:
             rights[at] = begins.pop()
+    return rights
+
+
+def _cut(program: list[list[int]]) -> list[tuple[int, int]]:
+    """A program with a SKIP before the right side of each AND that carries its result."""
+    rights = right_sides(program)
     skips: dict[int, list[int]] = {}  # by the instruction before which they stand: the ANDs, outer ones first
     carrying = [len(program) - 1] if program else []
     while carrying:

@@ -116,7 +116,7 @@ def load(
     arrays = layout.arrays
     sizes = (len(arrays.meta), len(arrays.rules), len(arrays.part_row), len(arrays.senses))
     past = (len(arrays.track_infos), len(arrays.window_infos), layout.cells)
-    state = migrated(engine, kept, empty_state(*sizes, *past) if engine != ENGINE else StateArrays(**kept))
+    state = migrated(engine, kept, empty_state(*sizes, *past) if engine != ENGINE else StateArrays(**kept), layout)
     _validate(state, len(arrays.meta), len(arrays.rules), len(arrays.part_row))
     _validate_senses(state.senses, len(arrays.senses))
     _validate_past(state, layout)

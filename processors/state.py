@@ -40,7 +40,7 @@ _FIELDS: Final = (
     ("how", "i4"),  # register: worst way in which the open interval is known
     ("pends", "i2"),  # register: consecutive readings on the lower level
     ("fact_good", "i1"),
-    ("flags", "i1"),  # register: what was said of its meter (WAITS, SCALED, BARE, WIDE, UNRECORDED); all: BUSY
+    ("flags", "i1"),  # register: what was said of its meter (WAITS, SCALED, BARE, WIDE, UNRECORDED); all: BUSY, MOVED
 )
 _SHARED: Final = (
     ("span", "i8", "count"),  # register with WIDE: value at which it rolls over, instead of the model's
@@ -311,6 +311,7 @@ class RuleRow(Protocol):
     clears: int
     clears_end: int
     roles: int
+    roles_end: int
     ages: int
     ages_end: int
     schedules: int

@@ -18,7 +18,7 @@ from processors.kernels import waste
 from processors.kernels.jit import inlined, inner
 from processors.kernels.programs import Records, run, slot_latest
 from processors.kernels.rows import Longs, alert_row
-from processors.kernels.timers import wake_at
+from processors.kernels.timers import cancel, wake_at
 from processors.kernels.windows import schedule_place
 from processors.layout import HAS_SIBLINGS, USES_DATA_CLOCK
 from processors.state import (
@@ -39,7 +39,7 @@ from processors.state import (
     InstanceRow,
     RuleRow,
 )
-from schemas.rules.program import CELL_MS, FALSE, ROLES_MAX, TRUE, UNKNOWN
+from schemas.rules.program import CELL_MS, FALSE, TRUE, UNKNOWN
 
 INHIBITED_MS = 60_000
 """What is inhibited is looked at so often."""
@@ -51,7 +51,7 @@ def own_clock(rule: RuleRow, lists: Longs, meta: Records, points: Records, scala
     clock = scalars[CLOCK]
     if rule.flags & USES_DATA_CLOCK == 0:
         return clock
-    for role in range(rule.roles, rule.roles + ROLES_MAX):
+    for role in range(rule.roles, rule.roles_end):
         slot = lists[role, 0]
         if slot >= 0:
             for k in range(slot + 1, slot + 1 + lists[slot, 1]):
@@ -65,7 +65,7 @@ def own_clock(rule: RuleRow, lists: Longs, meta: Records, points: Records, scala
 def _true_from(at: int, rule: RuleRow, lists: Longs, points: Records) -> int:
     """Since when a result that an event at `at` made true has been true: not before the values it rests on were so."""
     since = at
-    for role in range(rule.roles, rule.roles + ROLES_MAX):
+    for role in range(rule.roles, rule.roles_end):
         slot = lists[role, 0]
         if slot >= 0 and lists[role, 1]:
             for k in range(slot + 1, slot + 1 + lists[slot, 1]):
@@ -190,7 +190,7 @@ def _due(
     elif i.phase == FIRING and rule.steps + i.level < rule.steps_end:
         due = i.started + max(lists[rule.steps + i.level, 0], rule.for_ms)
     if i.phase != IDLE and i.unknown_since == NEVER:  # values that grow too old
-        for role in range(rule.roles, rule.roles + ROLES_MAX):
+        for role in range(rule.roles, rule.roles_end):
             slot = lists[role, 0]
             if slot >= 0 and lists[role, 1]:
                 for k in range(slot + 1, slot + 1 + lists[slot, 1]):
@@ -230,7 +230,7 @@ def _busy(rule: RuleRow, lists: Longs, points: Records) -> None:
     """Marks the points that a busy instance reads or wastes: every reading of theirs looks at it."""
     for k in range(rule.parts, rule.parts_end):
         points[lists[k, 1]].flags |= BUSY
-    for role in range(rule.roles, rule.roles + ROLES_MAX):
+    for role in range(rule.roles, rule.roles_end):
         slot = lists[role, 0]
         if slot >= 0:
             for k in range(slot + 1, slot + 1 + lists[slot, 1]):
@@ -339,3 +339,5 @@ def evaluate(
             due = min(due, clock + INHIBITED_MS)
         if due < FAR:
             wake_at(instance, due, scalars, queue, instances)
+        elif i.phase == IDLE:
+            cancel(instance, scalars, queue, instances)

@@ -7,6 +7,7 @@ from there; what they do does not depend on where they stopped.
 import numpy as np
 from numpy.typing import NDArray
 
+from processors.gates import GATE_SHIFT, INSTANCE_MASK, IS_WINDOW, OTHER_SHIFT
 from processors.kernels import waste
 from processors.kernels.alerts import evaluate, own_clock
 from processors.kernels.gauges import gauge_step
@@ -27,6 +28,7 @@ from processors.layout import (
     GAUGE,
     LOOKS_ALWAYS,
     LOOKS_AT_VALUE,
+    LOOKS_BACK,
     OUTAGE_MS,
     SPREAD_INTERVALS,
     SPREAD_MS,
@@ -210,6 +212,29 @@ def _late(p: PointRow, number: int, time: int, value: int, context: Longs, scala
         verdict_row(context, out, number, time, value, VERDICT_LATE)
     p.dirty_from = min(p.dirty_from, time)
     p.dirty_to = max(p.dirty_to, p.clock)
+
+
+@inner
+def _inside(gate: int, value: int, lists: Longs) -> bool:
+    low, high = lists[gate, 0], lists[gate, 1]
+    if low <= high:
+        return low <= value <= high
+    return value >= low or value <= high
+
+
+@inlined
+def _barred(edge: int, value: int, lists: Longs, points: Records, windows: Records) -> bool:
+    """Whether a gate of an edge is shut: of its own point, which says `value`, or of the other one (`gates`)."""
+    gate = lists[edge, 1] >> GATE_SHIFT
+    if not _inside(gate, value, lists):
+        return True
+    other = (lists[edge, 0] >> OTHER_SHIFT) - 1
+    if other < 0:
+        return False
+    if other < IS_WINDOW:
+        return not _inside(gate + 1, points[other].fact_value, lists)
+    window = other - IS_WINDOW
+    return windows[window].known == 0 or not _inside(gate + 1, windows[window].value, lists)
 
 
 @inlined
@@ -447,7 +472,9 @@ def step(
             p.fact_time = time
             expired = seen == NEVER or time - seen > info.max_age_ms
             # By the clock it may have been unknown when a rule last looked, though no reading is missing.
-            changed = expired or clock - seen > info.max_age_ms
+            # So may what looks back, which is unknown while one of its points is too old.
+            moved = expired or clock - seen > info.max_age_ms or looks_changed or p.flags & UNRECORDED != unrecorded
+            changed = moved
             if accepted:  # else the meter is alive, and what is known of it holds again, but the value is not believed
                 good = 1 if quality == 0 else 0
                 changed = changed or value != p.fact_value or good != p.fact_good
@@ -455,7 +482,6 @@ def step(
                     p.since = time
                 p.fact_value = value
                 p.fact_good = good
-            changed = changed or looks_changed or p.flags & UNRECORDED != unrecorded
             # Rules that look at the reading's point, then those that look at what it says of presence: one loop, since
             # each place that calls `evaluate` costs a second of compiling.
             who = np.int64(row)
@@ -465,13 +491,20 @@ def step(
                 # an instance lies anywhere in memory, and ten of them would cost what thirty readings do.
                 if who >= 0 and (changed or seen == NEVER or meta[who].always or points[who].flags & BUSY):
                     busy = False
+                    idle = points[who].flags & BUSY == 0
                     for edge in range(meta[who].edges, meta[who].edges_end):
-                        instance = lists[edge, 0]
+                        instance = lists[edge, 0] & INSTANCE_MASK
                         # An idle instance that looks at the value can only change when the value does; one that looks
-                        # at the age, when there is one, or when it must not be too old.
-                        if instances[instance].phase == IDLE and seen != NEVER:
+                        # at the age, when there is one, or when it must not be too old. And none, while a gate is shut.
+                        if seen != NEVER and (idle or instances[instance].phase == IDLE):
                             look = lists[edge, 1]
-                            if look & LOOKS_ALWAYS == 0 and not (changed and look & LOOKS_AT_VALUE):
+                            if not (
+                                look & LOOKS_ALWAYS
+                                or (changed and look & LOOKS_AT_VALUE)
+                                or (moved and look & LOOKS_BACK)
+                            ):
+                                continue
+                            if look >> GATE_SHIFT and _barred(edge, points[who].fact_value, lists, points, windows):
                                 continue
                         by = own_clock(rules[instance], lists, meta, points, scalars)
                         evaluate(
@@ -500,6 +533,7 @@ def step(
                     tracks, windows, cells, context,
                 ):  # fmt: skip
                     changed = True
+                moved = changed
                 told += 1
         scalars[MESSAGES] += 1
     return count, 0, context[CURSOR]

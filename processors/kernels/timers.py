@@ -74,6 +74,26 @@ def wake_at(instance: int, due: int, scalars: Longs, queue: Queue, instances: Re
 
 
 @inner
+def cancel(instance: int, scalars: Longs, queue: Queue, instances: Records) -> None:
+    """Takes an instance that waits for nothing any more out of the queue, if it is in it.
+
+    Its deadline mostly lies far off, so that its place is near the end and little has to move; to be woken for nothing
+    would cost the way from the root to the end, and a look at everything that the instance knows.
+    """
+    place = instances[instance].place
+    if place < 0:
+        return
+    length = scalars[TIMERS] - 1
+    scalars[TIMERS] = length
+    instances[instance].place = -1
+    if place < length:
+        queue[place] = queue[length]
+        instances[queue[place]].place = place
+        _up(place, queue, instances)
+        _down(instances[queue[length]].place, length, queue, instances)
+
+
+@inner
 def pop(scalars: Longs, queue: Queue, instances: Records) -> int:
     """Takes the first instance out of the queue, which must not be empty."""
     first = queue[0]

@@ -223,12 +223,26 @@ def _sum(
     """Increase and average over the last cells."""
     total = np.int64(0)
     found = 0
-    _, oldest = _cell(info, end - info.cells + 1, lists, track_infos, tracks, cells)
-    for cell in range(end - info.cells + 1, end + 1):
-        value, state = _cell(info, cell, lists, track_infos, tracks, cells)
-        if state == MEASURED_CELL or (state == SPREAD_CELL and info.fn == _INCREASE):
-            total += value
-            found += 1
+    first = end - info.cells + 1
+    oldest = UNKNOWN_CELL
+    its = track_infos[lists[info.tracks, 0]]
+    if info.tracks_end - info.tracks == 1 and its.events == 0:  # as mostly: no cell of a day has to be looked for
+        place = its.start + first % its.length
+        oldest = cells[place, 1]
+        for _ in range(info.cells):
+            if cells[place, 1] == MEASURED_CELL or (cells[place, 1] == SPREAD_CELL and info.fn == _INCREASE):
+                total += cells[place, 0]
+                found += 1
+            place += 1
+            if place == its.start + its.length:
+                place = its.start
+    else:
+        _, oldest = _cell(info, first, lists, track_infos, tracks, cells)
+        for cell in range(first, end + 1):
+            value, state = _cell(info, cell, lists, track_infos, tracks, cells)
+            if state == MEASURED_CELL or (state == SPREAD_CELL and info.fn == _INCREASE):
+                total += value
+                found += 1
     if info.fn == _INCREASE:
         return total, 1 if found == info.cells else 0
     # At least nine tenths, as measurement and verification asks of a baseline (CalTRACK), the oldest among them:

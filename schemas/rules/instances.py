@@ -21,10 +21,13 @@ from schemas.rules import schedules
 from schemas.rules.compile import Program, Scope, compile_estimate, compile_expression
 from schemas.rules.format import ANYTHING, Binding, Override, Rule, overrides_of, parse_pack
 from schemas.rules.language import Call, Node, parse, walk
+from schemas.rules.nearby import by_points
 from schemas.rules.program import (
+    GROUP,
     ROLES_MAX,
     SIBLINGS_MAX,
     WIN_COLUMNS,
+    WINDOW,
     Agg,
     CompiledRules,
     Fn,
@@ -39,9 +42,6 @@ from schemas.topics import INPUTS, METER_READINGS, VEHICLE_EVENTS, WASTE_EVENTS
 
 NO_SLOT: Final = -1
 _CALENDAR: Final = ("schedule", "workday", "night", "baseline", "quantile")
-WINDOW: Final = 0
-GROUP: Final = 1
-"""Sorts of `look_refs`."""
 _TOPICS: Final = {"station": (WASTE_EVENTS,), "vehicle": (VEHICLE_EVENTS,), "point": INPUTS}
 
 
@@ -171,7 +171,7 @@ def compile_rules(document: Document, topic: str, at: dt.date | None = None) -> 
         binder.add(parsed)
     if binder.faults:
         raise ModelError([Fault(f"rules[{fault.pack}]", 0, fault.message) for fault in binder.faults])
-    return binder.arrays()
+    return by_points(binder.arrays())
 
 
 def missing_roles(document: Document, at: dt.date | None = None) -> list[tuple[str, str, str]]:
@@ -506,6 +506,7 @@ class Binder:
             inst_subject=np.asarray([instance.subject for instance in self._instances], np.int32),
             inst_slot=inst_slot,
             inst_key=np.asarray([instance.key for instance in self._instances], np.uint64),
+            inst_bound=np.arange(len(self._instances), dtype=np.int32),
             waste_start=_starts(len(instance.wasted) for instance in self._instances),
             inst_waste=np.asarray([number for instance in self._instances for number in instance.wasted], np.int32),
             bound_start=_starts(len(one) for one in bounds),

@@ -145,7 +145,8 @@ class CompiledRules:
 
     Instances: `inst_rule` int32[i], `inst_subject` int32[i] into `subjects` (ids), `inst_slot` int32[i, ROLES_MAX]
     (-1: unused); `inst_key` uint64[i]: a stable name of (rule, subject) so that state survives a new document; points
-    whose usage counts as wasted are inst_waste[waste_start[i]:waste_start[i+1]] (point numbers).
+    whose usage counts as wasted are inst_waste[waste_start[i]:waste_start[i+1]] (point numbers). `inst_bound[i]` is its
+    place where instances are in the order of the rules.
 
     Severities: `severities` of a rule are its first one and those that it steps up to; rows (rule, ms after the start)
     of `steps` int64[n, 2] say when.
@@ -184,6 +185,7 @@ class CompiledRules:
     inst_subject: NDArray[np.int32]
     inst_slot: NDArray[np.int32]
     inst_key: NDArray[np.uint64]
+    inst_bound: NDArray[np.int32]
     waste_start: NDArray[np.int32]
     inst_waste: NDArray[np.int32]
     bound_start: NDArray[np.int32]
@@ -203,4 +205,7 @@ class CompiledRules:
     inst_exempt: NDArray[np.int32]
 
 
+WINDOW: Final = 0
+GROUP: Final = 1
+"""Sorts of `look_refs`."""
 WIN_COLUMNS: Final = ("fn", "measure", "cells", "bucket", "nth", "days")

@@ -292,6 +292,8 @@ class Instance:
             due = min(self._dues(clock, resumed) + ([clock + 60_000] if held else []), default=None)
             if due is not None and (self.due is None or due < self.due):
                 self.due = due
+            elif due is None and self.phase == IDLE:  # it waits for nothing any more
+                self.due = None
 
     def _deadlines(self, upto: int) -> None:
         if self.phase == PENDING and self.unknown_since is None and self.true_since + self.rule.for_ms <= upto:
