@@ -19,6 +19,7 @@ HEIGHT: Final = 200
 TOP: Final = 14
 BOTTOM: Final = 22
 WIDE: Final = 1000
+DIGITS_MAX: Final = 6
 _STEPS_S: Final = (
     60, 300, 600, 900, 1800, 3600, 2 * 3600, 3 * 3600, 6 * 3600, 12 * 3600, 86_400, 2 * 86_400, 7 * 86_400, 14 * 86_400,
     30 * 86_400, 91 * 86_400, 365 * 86_400,
@@ -160,10 +161,9 @@ class _Plot:
     def scale(self, unit: str) -> Markup:
         """What the lines of the grid stand for; after everything else, so that nothing hides it."""
         ticks = _ticks(self.low, self.high)
-        # Counts of people, and on and off, are whole where all ticks are.
-        said = "{:,.0f}".format if not unit and all(value == int(value) for value in ticks) else number
         return Markup("").join(
-            _text(f"{said(value)} {unit}".strip(), "scale", "4", f"{self.y(value) - 3:.1f}") for value in ticks
+            _text(f"{said} {unit}".strip(), "scale", "4", f"{self.y(value) - 3:.1f}")
+            for value, said in zip(ticks, _said(ticks, unit), strict=True)
         )
 
     def times(self) -> Markup:
@@ -257,6 +257,18 @@ def _ticks(low: float, high: float) -> list[float]:
     step = next((one * power for one in (1, 2, 2.5, 5) if one * power >= rough), 10 * power)
     first = math.ceil(low / step)
     return [index * step for index in range(first, int(high / step) + 1)]
+
+
+def _said(ticks: Sequence[float], unit: str) -> list[str]:
+    """Numbers of the grid's lines, no two the same: 41,653.2 and 41,653.3 of a register that has counted for years."""
+    # Counts of people, and on and off, are whole where all ticks are.
+    whole = not unit and all(value == int(value) for value in ticks)
+    said = [f"{value:,.0f}" if whole else number(value) for value in ticks]
+    digits = 1
+    while len(set(said)) < len(said) and digits < DIGITS_MAX:
+        said = [f"{value:,.{digits}f}" for value in ticks]
+        digits += 1
+    return said
 
 
 def _time_ticks(span: Span) -> list[tuple[int, str]]:

@@ -95,7 +95,7 @@ def _flow(asked: Asked, alert: Alert) -> str:
     if found is None:
         return ""
     name = "flow alone" if found.cost_per_day is None else "flow of a day"
-    said = formatting.quantity(found.per_hour, found.unit)
+    said = formatting.flow(found.per_hour, found.unit)
     return asked.say(name, flow=said, cost=formatting.money(found.cost_per_day))
 
 

@@ -5,6 +5,7 @@ import datetime as dt
 import io
 import re
 import time
+import zoneinfo
 from collections.abc import Mapping
 from html import unescape
 from pathlib import Path
@@ -18,7 +19,7 @@ from starlette.testclient import TestClient
 from schemas.errors import ClickHouseUnavailable
 from schemas.kafka import client_config
 from schemas.topics import REJECTED, topic_name
-from sinks.console import texts
+from sinks.console import charts, texts
 from sinks.console.access import Role
 from sinks.console.behind import SHOWN_FROM_MS, Behind, Lag
 from sinks.console.formatting import cell, clean
@@ -27,6 +28,7 @@ from sinks.desk.actions import PHOTO_BYTES_MAX
 from sinks.desk.projection import Silence
 from tests.sinks.console.world import HOSTILE, PASSWORD, World, key_of, until
 
+HOUR_MS = 3_600_000
 pytestmark = [pytest.mark.kafka, pytest.mark.clickhouse]
 
 PAGES = ("/", "/buildings", "/floor?site=east&building=E1&floor=E1-1", "/space?site=east&id=E1-101", "/usage", "/waste",
@@ -179,6 +181,36 @@ def test_evidence_has_readings_and_thresholds(world: World, admin: TestClient) -
     assert page.count('class="band"') >= 2
     assert unescape(page).count("> 50 W") >= 1
     assert 'class="line s0"' in page
+
+
+@pytest.mark.parametrize(
+    ("per_hour", "flow", "zh", "en"),
+    [
+        (18_000, "18.00 L/h", "，每天约 ¥1.77", ", about ¥1.77 a day"),  # 0.432 m3 a day at 4.10 yuan
+        (900_000, "900.0 L/h", "，每天约 ¥88.56", ", about ¥88.56 a day"),
+    ],
+)
+def test_an_alert_says_what_runs_away(
+    world: World, admin: TestClient, per_hour: int, flow: str, zh: str, en: str
+) -> None:
+    """In L/h, however much it is, and in yuan a day; nothing of a sensitive room, or of a rule that estimates nothing."""
+    row = world.alert(rule="Tap", episode=per_hour, estimate=per_hour)
+    for language, cost, name in (("zh", zh, "估计流量"), ("en", en, "Estimated flow")):
+        world.post(admin, "/language", language=language, back="/")
+        page = admin.get(f"/alert?{key_of(row)}").text
+        assert f"<dt>{name}</dt><dd>{flow}{cost}</dd>" in page
+        assert name not in admin.get(f"/alert?{key_of(world.alert(episode=65, estimate=per_hour))}").text
+    hidden = world.alert(rule="Tap", subject="E1-102", episode=per_hour, estimate=per_hour)
+    assert "L/h" not in admin.get(f"/alert?{key_of(hidden)}").text
+
+
+def test_the_scale_of_a_register_has_no_number_twice() -> None:
+    """Of one that has counted for years: a chart of an hour lies within one kWh."""
+    span = charts.Span(0, HOUR_MS, zoneinfo.ZoneInfo("Asia/Shanghai"))
+    for low, high in ((41_653.1, 41_653.4), (0.0, 7.0), (999.98, 1000.04), (-0.002, 0.002)):
+        chart = str(charts.lines(span, [charts.Line("x", [(0, low), (HOUR_MS, high)])], "kWh", label="x"))
+        said = re.findall(r'<text class="scale"[^>]*>([^<]*) kWh<', chart)
+        assert len(said) == len(set(said)) >= 3, (low, high, said)
 
 
 def test_places_of_others_are_not_there(world: World) -> None:
