@@ -46,6 +46,22 @@ def test_every_rule_has_its_nine_cases_and_passes_them(pack: str) -> None:
     assert [(one.case.rule, one.case.name, one.case.expected, one.found, one.error) for one in failed] == []
 
 
+@pytest.mark.parametrize("pack", built_in_packs())
+def test_the_nine_cases_are_what_they_are_called(pack: str) -> None:
+    """No alert in the normal one and one in the fault; silence, late, double, jittered readings, and a role that lacks."""
+    wrong = {
+        "normal": lambda case: case.expected != (),
+        "fault": lambda case: not case.expected,
+        "gap": lambda case: all(None not in series.values for series in case.series.values()),
+        "disorder": lambda case: not case.late_ms,
+        "duplicate": lambda case: not case.twice,
+        "missing": lambda case: not case.without or case.expected,
+        "irregular": lambda case: not case.jitter_ms,
+    }
+    cases = read_of_built_in(pack)[1]
+    assert [(case.rule, case.name) for case in cases if case.name in wrong and wrong[case.name](case)] == []
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("pack", built_in_packs())
 def test_the_oracle_expects_the_same_of_every_case(pack: str) -> None:

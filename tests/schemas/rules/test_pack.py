@@ -1,6 +1,6 @@
 """Packs are read with their lines, and every fault of theirs is told at its line."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ from schemas.model.build import Deployment, build_documents
 from schemas.model.check import check_folder
 from schemas.model.document import Document
 from schemas.rules.format import parse_duration, parse_pack
+from schemas.rules.language import Binary, Node, Number, Unary, parse
 from schemas.rules.pack import built_in_packs, check_packs, read_built_in, read_pack
 from tests.support.models import write_model
 
@@ -244,3 +245,25 @@ def test_packs_that_come_with_the_product_are_complete() -> None:
             assert set(rule.annotations) == {"zh", "en"}
             assert any("\u4e00" <= letter <= "\u9fff" for letter in rule.annotations["zh"].summary)
             assert rule.annotations["en"].summary.isascii()
+
+
+def test_every_threshold_of_a_pack_is_a_parameter() -> None:
+    """An override by site, space or tag can change it: no expression holds a number but 0 and the codes of a state."""
+    found = []
+    for name in built_in_packs():
+        for rule in parse_pack(read_built_in(name)[0]).rules:
+            texts = (rule.expr, rule.clear, rule.estimate)
+            found += [(rule.alert, one) for text in texts if text for one in _thresholds(parse(text))]
+    assert found == []
+
+
+def _thresholds(node: Node) -> Iterator[str]:
+    """Numbers that a measured value is held against or multiplied by; how far a function looks back is none."""
+    if isinstance(node, Number) and node.value:
+        yield f"{float(node.value):g} {node.unit}"
+    elif isinstance(node, Unary):
+        yield from _thresholds(node.operand)
+    elif isinstance(node, Binary):
+        yield from _thresholds(node.left)
+        if node.operator not in ("==", "!="):
+            yield from _thresholds(node.right)
