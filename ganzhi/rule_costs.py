@@ -10,7 +10,8 @@ from processors.layout import build
 from processors.state import INSTANCE, PART, TRACK, WINDOW
 from schemas import topics
 from schemas.model.document import Document
-from schemas.rules.instances import compile_rules, parse_rules
+from schemas.rules.instances import compile_rules
+from schemas.rules.parsed import parse_rules
 from schemas.rules.program import WINDOW as A_WINDOW
 from schemas.rules.program import CompiledRules, cell_ms
 from schemas.rules.subjects import SiteView

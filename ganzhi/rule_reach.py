@@ -6,8 +6,9 @@ from typing import Final
 
 from schemas.model.document import Document
 from schemas.rules.format import Each
-from schemas.rules.instances import Parsed, compile_rules, missing_roles, parse_rules
+from schemas.rules.instances import compile_rules, missing_roles
 from schemas.rules.language import suggest
+from schemas.rules.parsed import Parsed, parse_rules
 from schemas.rules.subjects import SiteView
 from schemas.topics import INPUTS
 

@@ -19,9 +19,9 @@ from processors.shortcuts import with_shortcuts
 from schemas import topics
 from schemas.errors import ContractError
 from schemas.model.document import LIMITS, Document
-from schemas.model.points import PointColumns, point_columns
-from schemas.model.presence import CO2, Estimator, estimators, parameters
-from schemas.rules.instances import compile_rules
+from schemas.model.points import PointColumns
+from schemas.model.presence import CO2, Estimator, parameters
+from schemas.rules.memory import Memory, SiteMemory
 from schemas.rules.program import FLAG_ROLES, ROLES_MAX, WIN_COLUMNS, WINDOW, CompiledRules, Op, cell_ms
 
 META: Final = np.dtype(
@@ -304,23 +304,25 @@ class _Site:
     senses: list[Estimator]
 
 
-def _site(document: Document, topic: str) -> _Site:
+def _site(document: Document, topic: str, memory: SiteMemory) -> _Site:
     if document.interval_s <= 0 or DAY_S % document.interval_s:
         raise ContractError(f"intervals of {document.interval_s} s; they must divide a day")
-    columns = point_columns(document)
+    columns = memory.columns
     keep = columns.topic == topics.INPUTS.index(topic)
     row_of = np.full(max(document.next_number, int(columns.numbers.max(initial=0)) + 1), -1, np.int32)
     row_of[columns.numbers[keep].astype(np.int64)] = np.arange(int(keep.sum()), dtype=np.int32)
-    senses = estimators(document) if topic == topics.METER_READINGS else []
-    return _Site(document, columns, compile_rules(document, topic), keep, row_of, senses)
+    senses = memory.estimators if topic == topics.METER_READINGS else []
+    return _Site(document, columns, memory.rules(document, topic), keep, row_of, senses)
 
 
 def _pick(columns: PointColumns, keep: NDArray[np.bool_]) -> PointColumns:
+    if keep.all():
+        return columns
     fields: dict[str, Any] = {}
     for field in dataclasses.fields(columns):
         value = getattr(columns, field.name)
         fields[field.name] = value[keep] if isinstance(value, np.ndarray) else value
-    fields["ids"] = tuple(name for name, kept in zip(columns.ids, keep, strict=True) if kept)
+    fields["ids"] = tuple(itertools.compress(columns.ids, keep.tolist()))
     return PointColumns(**fields)
 
 
@@ -345,13 +347,14 @@ def _starts(lengths: NDArray[np.generic]) -> NDArray[np.int32]:
     return start
 
 
-def build(topic: str, documents: dict[str, Document], versions: dict[str, int]) -> Layout:
+def build(topic: str, documents: dict[str, Document], versions: dict[str, int], memory: Memory | None = None) -> Layout:
     """The layout of a task whose sites are computed by these documents.
 
     Args:
         topic: input topic of the task.
         documents: by site id.
         versions: version of each site's document.
+        memory: what earlier layouts have found out, and where this one leaves it; the layout is the same without.
 
     Returns:
         The layout; sites are in the order of their ids.
@@ -361,12 +364,12 @@ def build(topic: str, documents: dict[str, Document], versions: dict[str, int]) 
         ModelError: rules that `check` would have refused.
     """
     try:
-        return _build(topic, documents, versions)
+        return _build(topic, documents, versions, memory or Memory())
     except (LookupError, ValueError, TypeError, OverflowError, AttributeError, AssertionError) as error:
         raise ContractError(f"the document cannot be used: {error!r}") from error
 
 
-def _build(topic: str, documents: dict[str, Document], versions: dict[str, int]) -> Layout:
+def _build(topic: str, documents: dict[str, Document], versions: dict[str, int], memory: Memory) -> Layout:
     names = tuple(sorted(documents))
     joined = _Joined()
     gateways: list[tuple[str, str]] = []
@@ -375,7 +378,7 @@ def _build(topic: str, documents: dict[str, Document], versions: dict[str, int])
     severities: list[tuple[str, ...]] = []
     rows = instances = slots = rules = code = schedules = windows = groups = 0
     for index, name in enumerate(names):
-        site = _site(documents[name], topic)
+        site = _site(documents[name], topic, memory.site(documents[name]))
         columns = _pick(site.columns, site.keep)
         compiled = site.rules
         joined.add("meta", _meta(columns, index, len(gateways), documents[name].interval_s * 1000))
@@ -426,9 +429,9 @@ def _build(topic: str, documents: dict[str, Document], versions: dict[str, int])
         joined.add("exempt", np.where(compiled.inst_exempt >= 0, compiled.inst_exempt + schedules, -1))
         instance_names += [
             (compiled.names[r], compiled.subjects[s])
-            for r, s in zip(compiled.inst_rule, compiled.inst_subject, strict=True)
+            for r, s in zip(compiled.inst_rule.tolist(), compiled.inst_subject.tolist(), strict=True)
         ]
-        severities += [compiled.severities[r] for r in compiled.inst_rule]
+        severities += [compiled.severities[r] for r in compiled.inst_rule.tolist()]
         rows_before = rows
         rows += len(columns.numbers)
         instances += len(compiled.inst_rule)

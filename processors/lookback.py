@@ -4,11 +4,13 @@ A track is one measure of one point; the windows that want it share it, and it i
 `kernels.windows` fills tracks and computes windows.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.groups import Longs, codes_of, first_seen, gathered, starts
 from schemas.rules.program import TRUE, WIN_COLUMNS, Fn
 
 TRACK_INFO: Final = np.dtype(
@@ -120,41 +122,37 @@ def lookback(
         longest: the longest spell inside of each schedule, ms.
         events: whether a point counts what happens, by row.
     """
-    found: dict[tuple[int, int], list[int]] = {}  # (row, measure) → [track, length, cell_ms]
+    column = dict(zip(WIN_COLUMNS, args.T, strict=True))
+    needed = _needed(column, cell_ms, np.where(schedules >= 0, longest[schedules], 0))
+    places, lengths = gathered(slot_start, slots)
+    rows, measures = slot_row[places], np.repeat(column["measure"], lengths)
+    firsts, members = first_seen(codes_of(rows, measures))
     windows = np.zeros(len(args), WINDOW_INFO)
-    members: list[int] = []
-    for w, row in enumerate(args.tolist()):
-        values = dict(zip(WIN_COLUMNS, row, strict=True))
-        needed = _needed(values, int(cell_ms[w]), int(longest[schedules[w]]) if schedules[w] >= 0 else 0)
-        keys = [
-            (int(point), values["measure"])
-            for point in slot_row[slot_start[slots[w]] : slot_start[slots[w] + 1]].tolist()
-        ]
-        windows["tracks"][w] = len(members)
-        for key in keys:
-            shared = found.setdefault(key, [len(found), 0, int(cell_ms[w])])
-            shared[1] = max(shared[1], needed)
-            members.append(shared[0])
-        windows["tracks_end"][w] = len(members)
-        windows["span"][w] = needed
-        for name in ("fn", "measure", "nth", "cells", "bucket", "days"):
-            windows[name][w] = values[name]
+    start = starts(lengths)
+    windows["tracks"], windows["tracks_end"] = start[:-1], start[1:]
+    windows["span"] = needed
+    for name, values in column.items():
+        windows[name] = values
     windows["agg"] = slot_agg[slots]
     windows["schedule"] = schedules
     windows["cell_ms"] = cell_ms
-    tracks = np.zeros(len(found), TRACK_INFO)
-    for (point, measure), (track, length, width_ms) in found.items():
-        tracks[track] = (point, measure, 0, length, width_ms, events[point])
     windows["length"] = _rings(windows)
+    tracks = np.zeros(len(firsts), TRACK_INFO)
+    tracks["row"], tracks["measure"] = rows[firsts], measures[firsts]
+    tracks["cell_ms"] = np.repeat(cell_ms, lengths)[firsts]
+    tracks["events"] = events[rows[firsts]]
+    longest_of = np.zeros(len(firsts), np.int64)
+    np.maximum.at(longest_of, members, np.repeat(needed, lengths))
+    tracks["length"] = longest_of
     total = _place(tracks, 0)
-    return Lookback(tracks, windows, np.asarray(members, np.int64), _place(windows, total))
+    return Lookback(tracks, windows, members, _place(windows, total))
 
 
-def _needed(values: dict[str, int], cell_ms: int, longest_ms: int) -> int:
-    """Finished cells that a window reads of a track."""
-    if values["fn"] in (Fn.NIGHT, Fn.BASELINE):
-        return min(-(-longest_ms // cell_ms), NIGHT_CELLS_MAX) + SPARE_CELLS
-    return max(values["cells"], 1) + SPARE_CELLS
+def _needed(column: Mapping[str, Longs], cell_ms: Longs, longest_ms: Longs) -> Longs:
+    """Finished cells that each window reads of a track."""
+    nights = np.minimum(-(-longest_ms // cell_ms), NIGHT_CELLS_MAX)
+    by_night = np.isin(column["fn"], (Fn.NIGHT, Fn.BASELINE))
+    return np.where(by_night, nights, np.maximum(column["cells"], 1)) + SPARE_CELLS
 
 
 def _rings(windows: NDArray[np.void]) -> NDArray[np.int64]:

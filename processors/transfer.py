@@ -3,12 +3,18 @@
 What has the same name keeps its row, what is new begins empty, what is gone is forgotten.
 """
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
 from processors.facts import mark_waiting
 from processors.layout import DAY_MS, GAUGE, Layout
 from processors.state import BUSY, CLOSED, CLOSING, COUNTING, FIRING, NEVER, PENDING, TIMERS, StateArrays, empty_state
+from schemas.groups import within
+
+CELLS_AT_ONCE: Final = 1 << 20
+"""Cells of the past moved in one step, about."""
 
 
 def _match(old: NDArray[np.generic], new: NDArray[np.generic]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -103,14 +109,18 @@ def _past(old: Layout, state: StateArrays, new: Layout, moved: StateArrays) -> N
             state.windows["last"],
         ),
     ):  # fmt: skip
-        for here, there in zip(*_match(*keys), strict=True):
-            into[there] = rows[here]
-            length = int(min(infos_old["length"][here], infos_new["length"][there]))
-            if length and newest[here] >= 0:
-                places = np.arange(int(newest[here]) - length + 1, int(newest[here]) + 1)
-                source = infos_old["start"][here] + places % infos_old["length"][here]
-                target = infos_new["start"][there] + places % infos_new["length"][there]
-                moved.cells[target] = state.cells[source]
+        here, there = _match(*keys)
+        into[there] = rows[here]
+        lengths = np.minimum(infos_old["length"][here], infos_new["length"][there])
+        kept = np.flatnonzero((lengths > 0) & (newest[here] >= 0))
+        # Some at a time: a large task has more cells than fit beside themselves.
+        for some in np.array_split(kept, 1 + int(lengths[kept].sum()) // CELLS_AT_ONCE):
+            count = lengths[some]
+            one, other = infos_old[here[some]], infos_new[there[some]]
+            places = np.repeat(newest[here[some]] - count + 1, count) + within(count)
+            source = np.repeat(one["start"], count) + places % np.repeat(one["length"], count)
+            target = np.repeat(other["start"], count) + places % np.repeat(other["length"], count)
+            moved.cells[target] = state.cells[source]
 
 
 def _regrid(

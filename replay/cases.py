@@ -17,8 +17,8 @@ from schemas.model.generated import generated_points
 from schemas.model.tables import TABLES
 from schemas.record_batches import Slab
 from schemas.roles import ROLES
+from schemas.rules.binding import instance_key
 from schemas.rules.format import ANYTHING, Binding, Rule, parse_pack
-from schemas.rules.instances import instance_key
 
 SITE: Final = "site"
 BUILDING: Final = "building"

@@ -5,6 +5,7 @@ against a hash of its own before it is believed. Losing the cache costs time.
 """
 
 import contextlib
+import functools
 import hashlib
 import logging
 from collections.abc import Mapping
@@ -15,8 +16,10 @@ from processors.layout import Layout, build
 from processors.layout_bytes import pack, unpack
 from schemas.errors import ContractError
 from schemas.model.document import Document
+from schemas.rules.memory import Memory
 from schemas.settings import cache_home
 from schemas.whole_files import write_whole
+from streams.later import Later
 
 POINTS_MIN: Final = 20_000
 """Smaller layouts are built in less than half a second."""
@@ -48,19 +51,25 @@ class Layouts:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder or cache_home() / "layouts"
+        self._memory = Memory()
+        self._later = Later()
         self._code = code_state()
 
     def build(self, topic: str, documents: dict[str, Document], versions: dict[str, int]) -> Layout:
         """As `processors.layout.build`."""
         # Numbers are given once, so there are no more points than numbers; their table may not be read yet.
         if sum(document.next_number for document in documents.values()) < POINTS_MIN:
-            return build(topic, documents, versions)
+            return build(topic, documents, versions, self._memory)
         file = self._folder / f"{self._name(topic, documents, versions)}.layout"
         found = self._read(file, documents)
         if found is None:
-            found = build(topic, documents, versions)
-            self._write(file, pack(found))
+            found = build(topic, documents, versions, self._memory)
+            self._later.do(" ".join((topic, *found.sites)), functools.partial(self._write, file, found))
         return found
+
+    def close(self) -> None:
+        """Returns when what was built is on disk."""
+        self._later.close()
 
     def _name(self, topic: str, documents: Mapping[str, Document], versions: Mapping[str, int]) -> str:
         name = hashlib.sha256(self._code + topic.encode())
@@ -83,7 +92,8 @@ class Layouts:
                 file.unlink()
             return None
 
-    def _write(self, file: Path, raw: bytes) -> None:
+    def _write(self, file: Path, layout: Layout) -> None:
+        raw = pack(layout)
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_whole(file, hashlib.sha256(raw).digest(), raw)

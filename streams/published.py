@@ -157,6 +157,16 @@ def fetch_document(kafka: KafkaSettings, sha256: bytes, timeout_s: float = TIMEO
         LogError: it is not there within the time.
         ContractError: it has other bytes than its name says.
     """
+    return Document.parse(fetch_bytes(kafka, sha256, timeout_s), sha256)
+
+
+def fetch_bytes(kafka: KafkaSettings, sha256: bytes, timeout_s: float = TIMEOUT_S) -> bytes:
+    """What the topic has under the name of a document; waits for one that is not there yet.
+
+    Raises:
+        KafkaUnavailable: no broker answers.
+        LogError: it is not there within the time.
+    """
     deadline_s = time.monotonic() + timeout_s
     with closing(_Reader(kafka, deadline_s)) as reader:
         while sha256.hex() not in reader.offsets:
@@ -165,7 +175,7 @@ def fetch_document(kafka: KafkaSettings, sha256: bytes, timeout_s: float = TIMEO
                     f"document {sha256.hex()} is not in the topic config; publish the model again with `ganzhi apply`"
                 )
             reader.read_on(0.2)
-        return reader.document(sha256)
+        return reader.raw(sha256)
 
 
 def apply_model(
@@ -438,13 +448,17 @@ class _Reader:
 
     def document(self, sha256: bytes) -> Document:
         """The document of a name."""
+        return Document.parse(self.raw(sha256), sha256)
+
+    def raw(self, sha256: bytes) -> bytes:
+        """What is there under the name of a document."""
         place = self.offsets.get(sha256.hex())
         if place is None:
             raise LogError(f"the topic {self._topic} lacks document {sha256.hex()}, which a head names")
         # A copy that was written again may have been compacted away: then the newer one comes first.
         for message in self._from([TopicPartition(self._topic, *place)], time.monotonic() + TIMEOUT_S):
             if message.key() == sha256.hex().encode():
-                return Document.parse(message.value(), sha256)
+                return bytes(message.value())
         raise LogError(f"the topic {self._topic} has lost document {sha256.hex()}")
 
     def read_on(self, wait_s: float) -> None:

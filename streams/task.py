@@ -59,6 +59,11 @@ class Surroundings:
     snapshots: SnapshotWriter
     layouts: Layouts = dataclasses.field(default_factory=Layouts)
 
+    def close(self) -> None:
+        """Lets go of what they shared, but for the writer of snapshots."""
+        self.documents.close()
+        self.layouts.close()
+
 
 class Task:
     """One partition of an input topic.

@@ -87,6 +87,7 @@ async def _serve(settings: Settings, stop: Callable[[], bool], pulse: Pulse) -> 
     finally:
         tasks.shut_down()
         await asyncio.to_thread(snapshots.close)
+        await asyncio.to_thread(shared.close)
     if tasks.failure is not None:
         raise _reason(tasks.failure)
 

@@ -54,14 +54,20 @@ def offices_document(rooms: int) -> Document:
     return rooms_document("bench", 0, max(rooms // 100, 1), min(rooms, 100), "live", pack)
 
 
-def with_rule(document: Document, threshold_w: int) -> Document:
-    """The document with one more rule, which is on every space that has a light."""
+def with_rule(document: Document, threshold_w: int, source: str = "bench") -> Document:
+    """The document with one more rule, which is on every space that has a light.
+
+    Args:
+        document: without the rule.
+        threshold_w: of the rule.
+        source: what it says of its threshold; another one makes another document.
+    """
     rule: dict[str, codec.Json] = {
         "alert": RULE,
         "each": {"space": ["any"]},
         "roles": {"light": "light_power"},
         "expr": f"light > {threshold_w} W",
-        "source": "bench",
+        "source": source,
         "annotations": {name: {"summary": "-", "action": "-"} for name in ("zh", "en")},
     }
     return dataclasses.replace(document, rules=[*document.rules, {"pack": "change", "rules": [rule]}])
@@ -75,6 +81,7 @@ class Changing:
         base: without the rule.
         document: in force, or the last one sent.
         version: of it.
+        run: tells the documents of this run from those of another.
     """
 
     base: Document
@@ -82,7 +89,8 @@ class Changing:
     previous: bytes = b""
 
     def __post_init__(self) -> None:
-        self.document = with_rule(self.base, THRESHOLDS_W[0])
+        self.run = f"bench of {time.time_ns()}"
+        self.document = self.changed()
         points = self.base.table("points")
         lit = [place for place, role in enumerate(points["role"]) if role == "light_power" and points["space"][place]]
         self.gateway = str(points["gateway"][lit[0]])
@@ -99,10 +107,14 @@ class Changing:
         """Of the site."""
         return self.base.partition
 
+    def changed(self) -> Document:
+        """The document of the version: one that nobody has seen, so that no cache of an earlier run has it."""
+        return with_rule(self.base, THRESHOLDS_W[(self.version - 1) % 2], f"{self.run}, version {self.version}")
+
     def change(self) -> None:
         """The next version."""
         self.previous, self.version = self.document.sha256, self.version + 1
-        self.document = with_rule(self.base, THRESHOLDS_W[(self.version - 1) % 2])
+        self.document = self.changed()
 
     def config_record(self) -> bytes:
         """The record that puts the version into force."""

@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, cast
 
 from schemas.codec import Json
@@ -25,15 +25,21 @@ class LazyTables(Mapping[str, Table]):
 
     Args:
         raw: their JSON.
+
+    Attributes:
+        digest: sha256 of the JSON.
     """
 
     def __init__(self, raw: bytes) -> None:
         self._raw = raw
+        self.digest = hashlib.sha256(raw).digest()
 
     @functools.cached_property
     def _tables(self) -> dict[str, Table]:
         try:
             found: dict[str, Table] = json.loads(self._raw)
+            if not isinstance(found, dict):
+                raise ContractError("document cannot be read: its tables are none")
         except ValueError as error:
             raise ContractError(f"document cannot be read: {error}") from error
         return found
@@ -57,7 +63,7 @@ _TABLES: Final = b',"tables":{'
 
 def _apart(raw: bytes) -> dict[str, Any]:
     """The members of a document, its tables not read; whole where its bytes are not canonical."""
-    at = raw.find(_TABLES)
+    at = raw.find(_TABLES) if raw.endswith(b"}}") else -1
     while at >= 0:
         try:
             fields: dict[str, Any] = json.loads(raw[:at] + b"}")
@@ -132,13 +138,17 @@ class Document:
         return self.tables.get(name, {})
 
     @classmethod
-    def parse(cls, raw: bytes, sha256: bytes | None = None, *, known: bool = False) -> "Document":
+    def parse(
+        cls, raw: bytes, sha256: bytes | None = None, *, known: bool = False, beside: "Iterable[Document]" = ()
+    ) -> "Document":
         """Reads a document and, when its name is given, checks that the bytes are the ones that were named.
 
         Args:
             raw: its bytes.
             sha256: its name.
             known: that these bytes were read whole before, on this machine: the tables are read once somebody asks.
+            beside: documents with whom it shares its tables where they are the same, byte by byte: then they are not
+                read again, and what follows from them holds for this one too.
 
         Raises:
             ContractError: other bytes, other format, or fields that are missing.
@@ -148,15 +158,28 @@ class Document:
                 f"document {sha256.hex()} has other bytes than its name says; the config topic was tampered with"
             )
         try:
-            fields = _apart(raw) if known and sha256 is not None else json.loads(raw)
+            fields = _apart(raw)
             if fields.pop("format") != FORMAT:
                 raise ContractError("document of another format; it needs another release of ganzhi")
+            fields["tables"] = _shared(fields["tables"], beside, known and sha256 is not None)
             found = cls(**fields)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ContractError(f"document cannot be read: {error}") from error
         if sha256 is not None:
             found.__dict__["sha256"] = sha256  # encoding 250,000 points again only to hash them takes half a second
         return found
+
+
+def _shared(tables: Mapping[str, Table], beside: Iterable[Document], known: bool) -> Mapping[str, Table]:
+    """Tables, or the same ones of another document; read at once where nobody knows whether they can be."""
+    if isinstance(tables, LazyTables):
+        for other in beside:
+            if isinstance(other.tables, LazyTables) and other.tables.digest == tables.digest:
+                tables = other.tables
+                break
+        if not known:
+            len(tables)
+    return tables
 
 
 LIMITS: Final = cast(

@@ -9,6 +9,7 @@ from schemas.codec import Json
 from schemas.errors import ExpressionError, Fault
 from schemas.model.document import Document
 from schemas.roles import ROLES
+from schemas.rules.binding import Binder
 from schemas.rules.compile import Scope, compile_estimate, compile_expression
 from schemas.rules.format import (
     ANYTHING,
@@ -21,8 +22,8 @@ from schemas.rules.format import (
     overrides_of,
     parse_pack,
 )
-from schemas.rules.instances import Binder, Parsed, parse_rule
 from schemas.rules.language import Node, Number, Param, Truth, Unary, parse, suggest, walk
+from schemas.rules.parsed import Parsed, parse_rule
 from schemas.rules.program import ROLES_MAX
 from schemas.rules.quantities import Quantity, of_role
 from schemas.rules.reading import Lines, built_in_packs, format_faults, read_built_in, read_pack
@@ -78,10 +79,8 @@ def _bound_faults(rules: Sequence[Parsed], sources: Sequence[Lines], document: D
     view = SiteView(document)
     for topic in INPUTS:
         binder = Binder(document, view, topic)
-        for parsed in rules:
-            binder.add(parsed)
         seen = set()
-        for fault in binder.faults:
+        for fault in (fault for parsed in rules for fault in binder.bind(parsed).faults):
             if (fault.pack, fault.path) not in seen:  # one example of each is enough
                 seen.add((fault.pack, fault.path))
                 yield sources[fault.pack].fault(fault.path, fault.message)

@@ -11,7 +11,7 @@ import bisect
 import dataclasses
 import datetime as dt
 import zoneinfo
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from schemas.errors import Fault, ModelError
@@ -142,15 +142,33 @@ class Bounds:
     Args:
         document: with its calendars and its table of schedules.
         zone: the site's time zone.
+        slots: of the schedules by name; None: as the document's table says.
+        made: boundaries that are known already, by (name, calendar); more are put there.
     """
 
-    def __init__(self, document: Document, zone: str) -> None:
+    def __init__(
+        self,
+        document: Document,
+        zone: str,
+        slots: Mapping[str, tuple[Slot, ...]] | None = None,
+        made: dict[tuple[str, str], list[tuple[int, int]]] | None = None,
+    ) -> None:
         self._document = document
         self._zone = zone
-        self._slots = read_slots(document)
+        self._slots = read_slots(document) if slots is None else slots
+        self._made = {} if made is None else made
         self._index: dict[tuple[str, str], int] = {}
         self.found: list[list[tuple[int, int]]] = []
         """Boundaries of each number."""
+
+    def fresh(self) -> "Bounds":
+        """The same, with numbers of its own; what one of them makes the other has."""
+        return Bounds(self._document, self._zone, self._slots, self._made)
+
+    @property
+    def keys(self) -> tuple[tuple[str, str], ...]:
+        """(name, calendar) of each number."""
+        return tuple(self._index)
 
     def names(self, calendar: str) -> "Names":
         """Name of a schedule → number, on a calendar; boundaries are made when a name is looked up."""
@@ -163,10 +181,7 @@ class Bounds:
     def exempting(self, rows: tuple[int, ...], calendar: str) -> int:
         """Number of the schedule that holds while any of some rows of `exemptions` does, on a calendar."""
         key = (f"\0{rows}", calendar)
-        if key not in self._index:
-            self._index[key] = len(self.found)
-            self.found.append(self._exempting(rows, calendar))
-        return self._index[key]
+        return self._number(key, lambda: self._exempting(rows, calendar))
 
     def _exempting(self, rows: tuple[int, ...], calendar: str) -> list[tuple[int, int]]:
         table = self._document.table("exemptions")
@@ -195,10 +210,15 @@ class Bounds:
 
     def number(self, name: str, calendar: str) -> int:
         """Number of a schedule on a calendar."""
-        key = (name, calendar)
+        days = self._document.calendars.get(calendar, {})
+        return self._number((name, calendar), lambda: boundaries(self._slots[name], days, self._zone))
+
+    def _number(self, key: tuple[str, str], make: Callable[[], list[tuple[int, int]]]) -> int:
         if key not in self._index:
+            if key not in self._made:
+                self._made[key] = make()
             self._index[key] = len(self.found)
-            self.found.append(boundaries(self._slots[name], self._document.calendars.get(calendar, {}), self._zone))
+            self.found.append(self._made[key])
         return self._index[key]
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime as dt
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Final
@@ -11,7 +12,7 @@ from schemas.errors import UnitError
 from schemas.model.document import Document
 from schemas.rules.format import ANYTHING, Binding, Each
 from schemas.rules.quantities import Quantity, of_point
-from schemas.topics import METER_READINGS
+from schemas.topics import INPUTS, METER_READINGS
 from schemas.units import rate_per_hour
 
 _PARENTS_MAX: Final = 64
@@ -54,6 +55,8 @@ class Point:
     rated: int = 0
     """the most that it can use in an hour, or the largest value; 0: not known"""
     counts_in: str = ""
+    station: str = ""
+    space: str = ""
 
 
 class SiteView:
@@ -70,15 +73,18 @@ class SiteView:
         self._rows = {sort: self._table(document, table) for sort, table in _TABLES.items()}
         self._nodes = _nodes(self._table(document, "balance").values())
         self._site_row = self._table(document, "sites").get(document.site, {})
-        self._point_rows = self._table(document, "points")
         self._subjects: dict[str, list[Subject]] = {}
         self._by_tag: dict[str, dict[str, list[Subject]]] = {}
         self._alike: dict[str, dict[tuple[frozenset[str], str], list[Subject]]] = {}
+        self._climbed: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {}
+        self._calendars: dict[tuple[str, ...], str] = {}
+        self._words: dict[tuple[str, ...], frozenset[str]] = {}
+        self._numbers: dict[str, int] = {}
+        self.ids: list[str] = []
         self.points: dict[str, Point] = {}
-        self._owned: dict[tuple[str, str, str], list[Point]] = {}
+        self._owned: dict[tuple[str, str, str], dict[str, list[Point]]] = {}
         self._sent: dict[str, list[Point]] = {}
-        for id_, row in self._point_rows.items():
-            self._add_point(id_, row)
+        self._read_points(document)
 
     @property
     def zone(self) -> str:
@@ -129,6 +135,14 @@ class SiteView:
                 return owner, found
         return (subject.sort, subject.id), []
 
+    def number(self, id_: str) -> int:
+        """A number for an id, of a subject or of what one belongs to; `ids` has it at that place."""
+        found = self._numbers.get(id_)
+        if found is None:
+            found = self._numbers[id_] = len(self.ids)
+            self.ids.append(id_)
+        return found
+
     def around(self, subject: Subject) -> list[str]:
         """Ids of the subject and of what it belongs to: its gateway, equips, spaces and building, and the site."""
         gateway = self.points[subject.id].gateway if subject.sort == "point" else ""
@@ -145,8 +159,8 @@ class SiteView:
 
     def place(self, subject: Subject) -> str:
         """The building of a subject, or the site: where its siblings are."""
-        last = next(iter(reversed(self.spaces_of(subject))), "")
-        return last or self.site
+        found = self.spaces_of(subject)
+        return found[-1] if found and found[-1] else self.site
 
     def spaces_of(self, subject: Subject) -> list[str]:
         """The space of a subject and everything around it: spaces and the building, from the inside out."""
@@ -155,23 +169,36 @@ class SiteView:
 
     def calendar(self, subject: Subject) -> str:
         """Id of the calendar of a subject: of its space, the nearest space around it, or the site; empty: none."""
-        for space in self.spaces_of(subject):
-            calendar = self._rows["space"].get(space, {}).get("calendar")
-            if calendar:
-                return str(calendar)
-        return str(self._site_row.get("calendar") or "")
+        spaces = tuple(self.spaces_of(subject))
+        found = self._calendars.get(spaces)
+        if found is None:
+            named = (self._rows["space"].get(space, {}).get("calendar") for space in spaces)
+            found = str(next(filter(None, named), None) or self._site_row.get("calendar") or "")
+            self._calendars[spaces] = found
+        return found
 
     def _all(self, sort: str) -> list[Subject]:
         """Everything of a sort, by id; made once."""
         if sort == "node":
             return [Subject(sort, id_, frozenset(), frozenset()) for id_ in sorted(self._nodes)]
         if sort not in self._subjects:
-            rows = self._point_rows if sort == "point" else self._rows[sort]
-            self._subjects[sort] = [
-                Subject(sort, id_, self._kinds(sort, rows[id_]), self._tags(sort, id_, rows[id_]))
-                for id_ in sorted(rows)
-            ]
+            if sort == "point":
+                found = [self._of_point(self.points[id_]) for id_ in sorted(self.points)]
+            else:
+                rows = self._rows[sort]
+                found = [
+                    Subject(sort, id_, self._kinds(sort, rows[id_]), self._tags(sort, id_, rows[id_]))
+                    for id_ in sorted(rows)
+                ]
+            self._subjects[sort] = found
         return self._subjects[sort]
+
+    def _of_point(self, point: Point) -> Subject:
+        """A point as a subject; its tags are those of the space that it or its equip is in."""
+        space = point.space or next(
+            (owner for kind, owner in self._climb("equip", point.equip or point.id) if kind == "space"), ""
+        )
+        return Subject("point", point.id, self._frozen(point.role), self._tags_of(space))
 
     def _tagged(self, sort: str, tag: str) -> list[Subject]:
         """Those of a sort that have a tag: a thousand rules do not look at a hundred thousand spaces each."""
@@ -183,69 +210,98 @@ class SiteView:
             self._by_tag[sort] = found
         return self._by_tag[sort].get(tag, [])
 
-    def _table(self, document: Document, name: str) -> dict[str, Row]:
-        table = document.table(name)
-        ids, starts, ends = table.get("id", []), table.get("valid_from", []), table.get("valid_to", [])
-        names = list(table)
-        found: dict[str, Row] = {}
+    def _holding(self, table: Mapping[str, Sequence[Json]]) -> dict[str, int]:
+        """The row of every id that holds at the date; of several the one that began last."""
+        starts, ends = table.get("valid_from", []), table.get("valid_to", [])
+        found: dict[str, int] = {}
         since: dict[str, str] = {}
-        for index, (id_, *values) in enumerate(zip(ids, *(table[column] for column in names), strict=True)):
-            start, end = str((starts and starts[index]) or ""), str((ends and ends[index]) or "")
+        for row, id_ in enumerate(map(str, table.get("id", []))):
+            start, end = str((starts and starts[row]) or ""), str((ends and ends[row]) or "")
             holds = start <= self._day and (not end or self._day < end) if self._day else not end
-            if holds and start >= since.get(str(id_), ""):
-                since[str(id_)] = start
-                found[str(id_)] = dict(zip(names, values, strict=True))
+            if holds and start >= since.get(id_, ""):
+                since[id_] = start
+                found[id_] = row
         return found
 
-    def _add_point(self, id_: str, row: Row) -> None:
-        equip, station, vehicle = _word(row, "equip"), _word(row, "station"), _word(row, "vehicle")
-        space = _word(row, "space")
-        try:
-            quantity = of_point(_word(row, "kind"), _word(row, "unit") or "1")
-        except UnitError:
-            quantity = None
-        point = Point(
-            id_,
-            _whole(row, "number"),
-            _word(row, "role"),
-            quantity,
-            _whole(row, "interval_s") * 1000,
-            _word(row, "sub_item"),
-            equip,
-            _word(self._rows["equip"].get(equip, {}), "kind"),
-            _word(row, "topic") or METER_READINGS,
-            _word(row, "gateway"),
-            _word(row, "flow_use") or "use",
-            _rated(row),
-            _word(row, "counts_in"),
-        )
-        self.points[id_] = point
-        owners = (("equip", equip), ("station", station), ("vehicle", vehicle), ("space", space))
-        if point.gateway:
-            self._sent.setdefault(point.gateway, []).append(point)
-        for sort, owner in owners:
-            if owner:
-                self._owned.setdefault((sort, owner, point.role), []).append(point)
-        if not (equip or station or vehicle or space):
-            self._owned.setdefault(("site", self.site, point.role), []).append(point)
+    def _table(self, document: Document, name: str) -> dict[str, Row]:
+        table = document.table(name)
+        names, rows = list(table), list(zip(*table.values(), strict=True))
+        return {id_: dict(zip(names, rows[row], strict=True)) for id_, row in self._holding(table).items()}
+
+    def _read_points(self, document: Document) -> None:
+        """Points and whose they are; by column, as rows as mappings would take most of the time."""
+        table = document.table("points")
+        held = self._holding(table)
+        nothing: list[Json] = [None] * len(table.get("id", []))
+
+        def column(name: str) -> list[Json]:
+            cells = table.get(name, nothing)
+            return [cells[row] for row in held.values()]
+
+        def words(name: str) -> list[str]:
+            return [cell if isinstance(cell, str) else "" for cell in column(name)]
+
+        kinds, units = words("kind"), words("unit")
+        equips, spaces, gateways = words("equip"), words("space"), words("gateway")
+        stations, vehicles, roles = words("station"), words("vehicle"), words("role")
+        equip_kinds = {id_: _word(row, "kind") for id_, row in self._rows["equip"].items()}
+        for (
+            id_, number, role, kind, unit, interval, item, equip, topic, gateway, use, rated, counts, station, space,
+        ) in zip(
+            held, column("number"), roles, kinds, units, column("interval_s"), words("sub_item"), equips,
+            words("topic"), gateways, words("flow_use"), words("rated"), words("counts_in"), stations, spaces,
+            strict=True,
+        ):  # fmt: skip
+            self.points[id_] = Point(
+                id_,
+                number if isinstance(number, int) else 0,
+                role,
+                _quantity(kind, unit or "1"),
+                interval * 1000 if isinstance(interval, int) else 0,
+                item,
+                equip,
+                equip_kinds.get(equip, ""),
+                topic or METER_READINGS,
+                gateway,
+                use or "use",
+                _rated(rated, unit or "1", kind),
+                counts,
+                station,
+                space,
+            )
+        for point, vehicle in zip(self.points.values(), vehicles, strict=True):
+            if point.gateway:
+                self._sent.setdefault(point.gateway, []).append(point)
+            owners = (("equip", point.equip), ("station", point.station), ("vehicle", vehicle), ("space", point.space))
+            for sort, owner in owners:
+                if owner:
+                    self._own(sort, owner, point)
+            if not (point.equip or point.station or vehicle or point.space):
+                self._own("site", self.site, point)
+        for owned in self._owned.values():
+            for points in owned.values():
+                if len(points) > 1:
+                    points.sort(key=lambda one: one.number)
+
+    def _own(self, sort: str, owner: str, point: Point) -> None:
+        self._owned.setdefault((sort, point.role, point.topic), {}).setdefault(owner, []).append(point)
 
     def _of(self, owner: tuple[str, str], binding: Binding, topic: str) -> list[Point]:
         if ANYTHING in binding.role:
             points = self._sent.get(owner[1], []) if owner[0] == "gateway" else []
             return [point for point in points if point.topic == topic and _narrow(binding, point)]
+        sort, id_ = owner
         for role in binding.role:
-            points = self._owned.get((*owner, role), [])
-            plain = not (
-                binding.sub_item or binding.equip or binding.not_equip or binding.flow_use or binding.not_flow_use
-            )
-            found = [point for point in points if point.topic == topic and (plain or _narrow(binding, point))]
+            found = self._owned.get((sort, role, topic), {}).get(id_, [])
+            if found and not _plain(binding):
+                found = [point for point in found if _narrow(binding, point)]
             if found:
-                return found if len(found) == 1 else sorted(found, key=lambda point: point.number)
+                return found
         return []
 
     def has(self, subject: Subject, roles: Iterable[str]) -> bool:
         """Whether a subject has points of any of the roles."""
-        return any((subject.sort, subject.id, role) in self._owned for role in roles)
+        return any(subject.id in self._owned.get((subject.sort, role, topic), {}) for role in roles for topic in INPUTS)
 
     def _owners(self, subject: Subject, reach: str) -> Iterator[tuple[str, str]]:
         if reach == "self":
@@ -272,14 +328,25 @@ class SiteView:
         if subject.sort in ("space", "equip"):
             yield from self._climb(subject.sort, subject.id)
             return
-        row = self._point_rows[subject.id] if subject.sort == "point" else self._rows[subject.sort][subject.id]
-        for sort in ("equip", "space"):
-            owner = _word(row, sort)
+        if subject.sort == "point":
+            point = self.points[subject.id]
+            owners = (("equip", point.equip), ("space", point.space))
+        else:
+            row = self._rows[subject.sort][subject.id]
+            owners = (("equip", _word(row, "equip")), ("space", _word(row, "space")))
+        for sort, owner in owners:
             if owner:
                 yield sort, owner
                 yield from self._climb(sort, owner)
 
-    def _climb(self, sort: str, id_: str) -> Iterator[tuple[str, str]]:
+    def _climb(self, sort: str, id_: str) -> tuple[tuple[str, str], ...]:
+        """What is around a space or an equip, nearest first."""
+        found = self._climbed.get((sort, id_))
+        if found is None:
+            found = self._climbed[sort, id_] = tuple(self._climbing(sort, id_))
+        return found
+
+    def _climbing(self, sort: str, id_: str) -> Iterator[tuple[str, str]]:
         start = id_
         for _ in range(_PARENTS_MAX):
             row = self._rows[sort].get(id_, {})
@@ -308,20 +375,35 @@ class SiteView:
     def _kinds(self, sort: str, row: Row) -> frozenset[str]:
         if sort == "station":
             return frozenset(_listed(row, "class"))
-        column = {"point": "role", "vehicle": "energy", "building": "class"}.get(sort, "kind")
-        return frozenset({_word(row, column)} - {""})
+        column = {"vehicle": "energy", "building": "class"}.get(sort, "kind")
+        return self._frozen(_word(row, column))
 
     def _tags(self, sort: str, id_: str, row: Row) -> frozenset[str]:
         if sort == "vehicle":
-            return frozenset({_word(row, "special_purpose")} - {""})
+            return self._frozen(_word(row, "special_purpose"))
         if sort in ("building", "gateway"):
-            return frozenset()
+            return self._frozen()
         if sort == "space":
-            return frozenset(_listed(row, "tags"))
+            return self._tags_of(id_)
         space = _word(row, "space") or next(
             (owner for kind, owner in self._climb("equip", _word(row, "equip") or id_) if kind == "space"), ""
         )
-        return frozenset(_listed(self._rows["space"].get(space, {}), "tags"))
+        return self._tags_of(space)
+
+    def _tags_of(self, space: str) -> frozenset[str]:
+        return self._frozen(*_listed(self._rows["space"].get(space, {}), "tags"))
+
+    def _frozen(self, *words: str) -> frozenset[str]:
+        """The set of some words; the same object for the same words, as a hundred thousand subjects have a few."""
+        found = self._words.get(words)
+        if found is None:
+            found = self._words[words] = frozenset(words) - {""}
+        return found
+
+
+def _plain(binding: Binding) -> bool:
+    """Whether a binding takes all points of its roles."""
+    return not (binding.sub_item or binding.equip or binding.not_equip or binding.flow_use or binding.not_flow_use)
 
 
 def _narrow(binding: Binding, point: Point) -> bool:
@@ -351,21 +433,24 @@ def _nodes(rows: Iterable[Row]) -> dict[str, list[tuple[str, int, str]]]:
     return found
 
 
-def _rated(row: Row) -> int:
+@functools.lru_cache(maxsize=4096)
+def _rated(rated: str, unit: str, kind: str) -> int:
     try:
-        return rate_per_hour(Fraction(_word(row, "rated") or 0), _word(row, "unit") or "1", _word(row, "kind"))
+        return rate_per_hour(Fraction(rated or 0), unit, kind)
     except (UnitError, ValueError):
         return 0
+
+
+def _quantity(kind: str, unit: str) -> Quantity | None:
+    try:
+        return of_point(kind, unit)
+    except UnitError:
+        return None
 
 
 def _word(row: Row, column: str) -> str:
     value = row.get(column)
     return value if isinstance(value, str) else ""
-
-
-def _whole(row: Row, column: str) -> int:
-    value = row.get(column)
-    return value if isinstance(value, int) else 0
 
 
 def _listed(row: Row, column: str) -> Sequence[str]:

@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterable, Iterator
 
 from schemas.errors import GanzhiError
-from schemas.rules.instances import Parsed
 from schemas.rules.language import Binary, Node, Number, Param, Role, parse, walk
+from schemas.rules.parsed import Parsed
 from schemas.rules.subjects import SiteView, Subject
 from schemas.topics import INPUTS
 from schemas.units import UNITS

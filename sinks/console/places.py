@@ -14,7 +14,7 @@ from typing import Final
 
 from schemas.codec import Json
 from schemas.model.document import Document
-from schemas.rules.instances import Parsed, parse_rules
+from schemas.rules.parsed import Parsed, parse_rules
 from schemas.rules.subjects import SiteView
 from sinks.console.access import User
 from sinks.console.texts import Language

@@ -13,7 +13,7 @@ from schemas.errors import GanzhiError
 from schemas.matchers import Labels
 from schemas.model.document import Document
 from schemas.prices import Prices, wasted_unit
-from schemas.rules.instances import Parsed, parse_rules
+from schemas.rules.parsed import Parsed, parse_rules
 from schemas.rules.subjects import SiteView, Subject
 from schemas.topics import INPUTS
 

@@ -38,7 +38,9 @@ def test_from_disk_it_is_the_same(
     monkeypatch.setattr(layouts, "POINTS_MIN", 1)
     built = build(METER_READINGS, documents, {"east": 3})
     assert len(built.arrays.rules)
-    assert same(Layouts(tmp_path / "cache").build(METER_READINGS, documents, {"east": 3}), built)
+    first = Layouts(tmp_path / "cache")
+    assert same(first.build(METER_READINGS, documents, {"east": 3}), built)
+    first.close()
     monkeypatch.setattr(layouts, "build", None)
     again = Layouts(tmp_path / "cache").build(METER_READINGS, documents, {"east": 3})
     assert same(again, built)
@@ -55,11 +57,13 @@ def test_spoilt_bytes_are_built_again(
     built = build(METER_READINGS, documents, {"east": 1})
     cache = Layouts(tmp_path / "cache")
     cache.build(METER_READINGS, documents, {"east": 1})
+    cache.close()
     (file,) = (tmp_path / "cache").glob("*.layout")
     raw = file.read_bytes()
     for spoilt in (raw[:-1], raw[:200] + bytes([raw[200] ^ 1]) + raw[201:], b""):
         file.write_bytes(spoilt)
         assert same(cache.build(METER_READINGS, documents, {"east": 1}), built)
+        cache.close()
         assert file.read_bytes() == raw
 
 

@@ -17,7 +17,7 @@ from processors import snapshot
 from processors.outputs import Output
 from processors.state import ENGINE
 from schemas import codec
-from schemas.errors import EngineMismatch, Fenced, HistoryIncomplete, LogCut, LogError
+from schemas.errors import EngineMismatch, Fenced, LogCut, LogError
 from schemas.kafka import client_config, group_metadata, group_name
 from schemas.model.document import Document
 from schemas.record_batches import Slab
@@ -303,20 +303,3 @@ def test_work_makes_a_snapshot(bench: Bench) -> None:
     task.finish(final=False)
     bench.written()
     assert [head.offset for head in bench.heads().values()] == [502]
-
-
-def test_documents_are_cached_and_checked(bench: Bench, tmp_path: Path) -> None:
-    """A document is fetched once, kept on disk, and a file with other bytes is removed and fetched again."""
-    documents = Documents(bench.kafka, tmp_path / "cache")
-    sha = publish(bench.kafka, tmp_path)["east"].sha256
-    never = threading.Event()
-    assert documents.get(sha, never).site == "east"
-    (file,) = (tmp_path / "cache").iterdir()
-    assert file.stat().st_mode & 0o077 == 0
-    nowhere = bench.kafka.model_copy(update={"bootstrap": "127.0.0.1:1"})
-    assert Documents(nowhere, tmp_path / "cache").get(sha, never).sha256 == sha
-    file.write_bytes(file.read_bytes()[:-1])
-    assert Documents(bench.kafka, tmp_path / "cache").get(sha, never).sha256 == sha
-    never.set()
-    with pytest.raises(HistoryIncomplete):
-        documents.get(bytes(32), never)

@@ -4,8 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganzhi.bench.rooms import PACKS, rooms_document
-from schemas.rules.instances import Binder, parse_rules
+from schemas.rules.binding import Binder
+from schemas.rules.bound import join
 from schemas.rules.nearby import by_points
+from schemas.rules.parsed import parse_rules
 from schemas.rules.program import WINDOW, CompiledRules
 from schemas.rules.subjects import SiteView
 from schemas.topics import METER_READINGS
@@ -71,10 +73,10 @@ def told(rules: CompiledRules) -> dict[tuple[str, str], object]:
 def test_the_order_of_points_is_the_same_rules() -> None:
     """Nothing but places has changed, and every list is by the lowest number of its points."""
     document = rooms_document("s1", 0, 3, 4, "live", PACK)
-    binder = Binder(document, SiteView(document), METER_READINGS)
-    for parsed in parse_rules(document):
-        binder.add(parsed)
-    before, after = binder.arrays(), by_points(binder.arrays())
+    view = SiteView(document)
+    binder = Binder(document, view, METER_READINGS)
+    before = join([binder.bind(parsed) for parsed in parse_rules(document)], view.ids, 1)
+    after = by_points(before)
     assert told(before) == told(after)
     lowest = [min(group(after.slot_start, after.slot_points, slot)) for slot in range(len(after.slot_agg))]  # type: ignore[type-var]
     assert lowest == sorted(lowest)  # type: ignore[type-var]
