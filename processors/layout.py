@@ -141,6 +141,8 @@ DIPS: Final = 5
 USES_DATA_CLOCK: Final = 1
 HAS_SIBLINGS: Final = 2
 """Looked at every quarter of an hour: what siblings do wakes nobody."""
+BY_TIME: Final = 4
+"""Time alone may make it true: it asks for an age, a schedule, an exemption or siblings."""
 
 LOOKS_AT_VALUE: Final = 1
 """An idle instance has to look when the value changes."""
@@ -622,6 +624,9 @@ def _arrays(
     ruled["flags"][slow] |= USES_DATA_CLOCK
     senses = _senses(joined, lists, meta)
     back = _looks(joined, lists, meta, ruled, slots, bounds, (slot_start, slot_row))
+    timed = (ruled["ages_end"] > ruled["ages"]) | (ruled["schedules_end"] > ruled["schedules"])
+    timed |= (ruled["exempt"] >= 0) | (ruled["flags"] & HAS_SIBLINGS > 0)
+    ruled["flags"][timed] |= BY_TIME
     table, pool, spans = gateway_table(gateways)
     arrays = LayoutArrays(
         longs("limits", len(LIMIT_NAMES)),

@@ -20,7 +20,7 @@ from processors.kernels.programs import Records, run, slot_latest
 from processors.kernels.rows import Longs, alert_row
 from processors.kernels.timers import cancel, wake_at
 from processors.kernels.windows import schedule_place
-from processors.layout import HAS_SIBLINGS, USES_DATA_CLOCK
+from processors.layout import BY_TIME, HAS_SIBLINGS, USES_DATA_CLOCK
 from processors.state import (
     BUSY,
     CLOCK,
@@ -260,6 +260,7 @@ def evaluate(
     """
     rule = rules[instance]
     i = instances[instance]
+    idle = i.phase == IDLE
     result = run(
         rule.raises,
         rule.raises_end,
@@ -272,7 +273,7 @@ def evaluate(
         context,
         rule.looks,
         windows,
-        i.phase == IDLE,
+        idle,
     )
     exempt = False
     if rule.exempt >= 0:
@@ -283,9 +284,7 @@ def evaluate(
         result = FALSE
     elif held:
         result = UNKNOWN
-    if i.phase == IDLE and result != TRUE:
-        pass
-    else:
+    if not idle or result == TRUE:
         context[ESTIMATE] = NO_ESTIMATE
         if rule.estimates_end > rule.estimates:
             known = run(
@@ -304,7 +303,7 @@ def evaluate(
             )
             if known != UNKNOWN:  # the result of this program is a number, and lies where it was computed
                 context[ESTIMATE] = max(context[SCRATCH], np.int64(0))
-        if result != UNKNOWN:
+        if result != UNKNOWN and not idle:
             _deadlines(instance, min(at, clock), i, rule, context, lists, meta, points, parts, out)
         if i.phase == FIRING:
             cleared = result
@@ -330,11 +329,14 @@ def evaluate(
             _firing(cleared, at, i, rule, lists, meta, points, parts)
         else:
             _pending(instance, result, at, i, rule, context, lists, meta, points, parts, out)
-        _deadlines(instance, clock, i, rule, context, lists, meta, points, parts, out)
-        if i.phase != IDLE:
+        if i.phase == FIRING or (i.phase == PENDING and i.true_since + rule.for_ms <= clock):
+            _deadlines(instance, clock, i, rule, context, lists, meta, points, parts, out)
+        if idle and i.phase != IDLE:
             _busy(rule, lists, points)
     if rule.flags & USES_DATA_CLOCK == 0:
-        due = _due(clock, i, rule, lists, meta, points, scalars)
+        due = np.int64(FAR)
+        if i.phase != IDLE or rule.flags & BY_TIME:
+            due = _due(clock, i, rule, lists, meta, points, scalars)
         if held:  # whether it still is shows when somebody looks
             due = min(due, clock + INHIBITED_MS)
         if due < FAR:

@@ -506,7 +506,9 @@ def step(
                                 continue
                             if look >> GATE_SHIFT and _barred(edge, points[who].fact_value, lists, points, windows):
                                 continue
-                        by = own_clock(rules[instance], lists, meta, points, scalars)
+                        by = clock
+                        if rules[instance].flags & USES_DATA_CLOCK:
+                            by = own_clock(rules[instance], lists, meta, points, scalars)
                         evaluate(
                             instance, time, by, context, rules, lists, meta, points, instances, parts, queue, scalars,
                             out, windows,
