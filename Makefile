@@ -7,7 +7,7 @@ ARGS ?=
 LOCK_FLAGS := -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links --no-emit-build-options
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser lint types bench fault lock clean
+.PHONY: help install demo test browser lint types bench fault lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -24,6 +24,8 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	@echo "installing the development tools into $(VENV) (once)"
 	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.lock
 	@touch $@
+
+install: $(VENV)/.runtime  ## ganzhi and its libraries into .venv, nothing more
 
 demo: $(VENV)/.runtime  ## the main job on the embedded stack, e.g. make demo ARGS="--for 90s --json"
 	@$(BIN)/ganzhi demo $(ARGS)

@@ -128,6 +128,8 @@ def of_stack(
     first_ms = ALL_FROM_MS if from_ms is None else from_ms - WARM_UP_MS
     last_ms = ALL_TO_MS if to_ms is None else to_ms
     sources = {topic: gather(history, documents, topic, first_ms, last_ms, watch) for topic in INPUTS}
+    if not _any_reading(sources) and not history.positions():
+        raise ReplayError("no worker has read anything of the log yet; is `ganzhi up` running?")
     if _outside(sources, from_ms, to_ms):  # read once more, to tell what is there instead
         sources = {topic: gather(history, documents, topic, watch=watch) for topic in INPUTS}
     return Trial(documents, sources, _span(sources, from_ms, to_ms))

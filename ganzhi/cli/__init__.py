@@ -6,13 +6,14 @@ What goes wrong on purpose (GanzhiError) is one message and an exit status that 
 """
 
 import importlib
+import os
 import sys
 from typing import Final
 
 import typer
 
 from ganzhi.cli.texts import language, text
-from schemas.errors import GanzhiError
+from schemas.errors import ClickHouseRefused, ClickHouseUnavailable, GanzhiError, KafkaUnavailable
 
 COMMANDS: Final = {
     "demo": "ganzhi.cli.demo",
@@ -55,13 +56,27 @@ def build(wanted: str | None) -> typer.Typer:
     return app
 
 
+def _elsewhere(error: GanzhiError) -> str:
+    """Which other stack is up on this machine, when nobody named one and the default is not there."""
+    from schemas.settings import run_file
+
+    wanted = "--profile" in sys.argv or os.environ.get("GANZHI_PROFILE")
+    own = run_file("default")
+    if wanted or own.exists() or not isinstance(error, KafkaUnavailable | ClickHouseUnavailable | ClickHouseRefused):
+        return ""
+    found = sorted(file.parent.name for file in own.parent.parent.glob(f"*/{own.name}"))
+    return "".join(
+        f"a stack of the profile {name} is up here: --profile {name}, or GANZHI_PROFILE={name}\n" for name in found
+    )
+
+
 def main() -> None:
     """Entry point of `ganzhi`."""
     language()
     try:
         build(sys.argv[1] if len(sys.argv) > 1 else None)(standalone_mode=True)
     except GanzhiError as error:
-        sys.stderr.write(f"ganzhi: {error}\n")
+        sys.stderr.write(f"ganzhi: {error}\n{_elsewhere(error)}")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

@@ -25,6 +25,8 @@ WAIT_S: Final = 0.5
 PATIENCE: Final = 12
 """So often in a row nothing new may have been read before a worker is taken for gone: six seconds; it commits each
 second."""
+FIRST_PATIENCE: Final = 120
+"""And one that has read nothing yet: on a machine's first start it compiles for half a minute."""
 
 Packs = Annotated[
     list[str] | None,
@@ -127,12 +129,13 @@ def _wait_for_worker(log: KafkaHistory) -> None:
         return sum(max(0, end - (positions[task].offset if task in positions else 0)) for task, end in ends.items())
 
     left = behind()
-    patience = PATIENCE
-    while left > 0 and patience > 0:
-        time.sleep(WAIT_S)
-        now = behind()
-        patience = PATIENCE if now < left else patience - 1
-        left = now
+    patience = PATIENCE if log.positions() else FIRST_PATIENCE
+    with Console(stderr=True).status(text("waiting for worker")):
+        while left > 0 and patience > 0:
+            time.sleep(WAIT_S)
+            now = behind()
+            patience = PATIENCE if now < left else patience - 1
+            left = now
     if left > 0:
         _notify(f"the worker has {left:,} messages to read; they are not in the result (is `ganzhi up` running?)")
 

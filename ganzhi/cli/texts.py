@@ -24,6 +24,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "published": ("已发布", "published"),
     "computed": ("重算", "computed"),
     "first difference": ("首个差异", "first difference"),
+    "waiting for worker": ("等待计算进程读完日志", "waiting until the worker has read the log"),
     "replaying": ("重放", "replaying"),
     "time": ("时间", "time"),
     "state": ("状态", "state"),

@@ -31,7 +31,7 @@ from ganzhi.trial_report import Totals, amounts, yuan
 from ganzhi.what_if_report import Rows, show_what_if, what_if_as_dict
 from replay.backtest import Backtest, on_trial
 from replay.backtest import backtest as run_backtest
-from replay.what_if import Sweep, alerts_of, compare, narrowed, parse_sweep, replaced
+from replay.what_if import Sweep, alerts_of, compare, narrowed, only_what_differs, parse_sweep, replaced
 from schemas.errors import ConfigurationError
 from schemas.model.document import Document
 from schemas.settings import load
@@ -101,7 +101,13 @@ def _console(profile: str | None) -> str:
 def difference(
     trial: Trial, before: Mapping[str, Document], after: Mapping[str, Document], quiet: bool, console: str = ""
 ) -> Rows:
-    """Runs both sides and compares them; `console` is the address of the one that has the history."""
+    """Runs both sides and compares them; `console` is the address of the one that has the history.
+
+    Rules that are the same on both sides are left out where nothing else differs either.
+    """
+    pairs = {site: only_what_differs(document, after[site]) for site, document in before.items() if site in after}
+    before = {**before, **{site: pair[0] for site, pair in pairs.items()}}
+    after = {**after, **{site: pair[1] for site, pair in pairs.items()}}
     with bars(quiet) as bar:
         old = run_backtest(before, trial.sources, trial.span, bar)
         new = run_backtest(after, trial.sources, trial.span, bar)

@@ -1,5 +1,6 @@
 """What differs between two rule sets on one history."""
 
+import dataclasses
 import xml.etree.ElementTree as ET
 from typing import Any
 from urllib.parse import parse_qsl
@@ -10,7 +11,7 @@ import yaml
 from ganzhi.trade_plot import Point, trade_svg
 from ganzhi.what_if_report import Rows, what_if_as_dict
 from replay.backtest import Span, backtest, on_trial
-from replay.what_if import Pair, compare, narrowed, parse_sweep, replaced
+from replay.what_if import Pair, compare, narrowed, only_what_differs, parse_sweep, replaced
 from schemas.errors import ConfigurationError
 from schemas.topics import METER_READINGS
 from tests.processors.world import MIN, T0, pack
@@ -168,3 +169,25 @@ def test_a_rule_set_narrowed_to_some_rules_keeps_what_inhibits_them() -> None:
     assert [[one["alert"] for one in pack["rules"]] for pack in found] == [["Silent"], ["Down", "Site"]]
     assert [pack["overrides"] for pack in found] == [[], [{"alert": "Down", "for": "2h"}]]
     assert [[one["alert"] for one in pack["rules"]] for pack in narrowed(rules, ["Other"])] == [["Other"], []]
+
+
+def test_only_rules_that_can_differ_are_run() -> None:
+    """Another text, another override, or one of those inhibits it; everything where more than rules differs."""
+    calm = RULE.replace("LightsInEmptyRoom", "Calm")
+    names = [RULE, calm]
+
+    def documents(*rules: str) -> Any:
+        return on_trial(room(RULE), [yaml.safe_load(pack(rule)) for rule in rules])
+
+    def alerts(document: Any) -> list[list[str]]:
+        return [[one["alert"] for one in own["rules"]] for own in document.rules]
+
+    slower = RULE.replace("for: 20m\nkeep", "for: 30m\nkeep")
+    before, after = only_what_differs(documents(*names), documents(slower, calm))
+    assert alerts(before) == alerts(after) == [["LightsInEmptyRoom"], []]
+    inhibited = calm + "\ninhibited_by: [LightsInEmptyRoom]"
+    before, after = only_what_differs(documents(RULE, inhibited), documents(slower, inhibited))
+    assert alerts(before) == alerts(after) == [["LightsInEmptyRoom"], ["Calm"]]
+    assert alerts(only_what_differs(documents(*names), documents(*names))[0]) == [[], []]
+    other = dataclasses.replace(documents(slower, calm), interval_s=300)
+    assert alerts(only_what_differs(documents(*names), other)[1]) == [["LightsInEmptyRoom"], ["Calm"]]
