@@ -243,6 +243,8 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "voltage": ("电压异常", "voltage"),
     "pv": ("光伏异常", "PV"),
     "lift": ("电梯回馈异常", "lift regeneration"),
+    "comfort": ("空调使用不当", "windows, set-points, heat"),
+    "off_hours": ("非工作时间用车", "use off hours"),
     "other": ("其他", "other"),
     "missed": ("漏报", "missed"),
     "false alert": ("误报", "false alert"),

@@ -140,7 +140,7 @@ class Fleet:
         self._since_fuel_m = [0] * VEHICLES
 
     def day(
-        self, number: int, ordinal: int, working: bool, states: bool, idling: tuple[faults.Fault, ...] = ()
+        self, number: int, ordinal: int, working: bool, states: bool, script: tuple[faults.Fault, ...] = ()
     ) -> list[events.Event]:
         """Events of a date in order of time; a session is told when it ends, even if that is on the next day.
 
@@ -149,7 +149,7 @@ class Fleet:
             ordinal: proleptic Gregorian ordinal of the date.
             working: a working day.
             states: with ignition and speed every minute (a history has only what is counted).
-            idling: faults of that kind.
+            script: faults of vehicles: one that idles, one that is under way without an order.
         """
         told: list[events.Event] = []
         at = number * 86_400
@@ -167,19 +167,24 @@ class Fleet:
                     charger=bay(session.charger),
                 ),
             )
-        for fault in idling if states else ():
+        for fault in (fault for fault in script if fault.effect == "unordered" and states):
+            vehicle = int(fault.where[2:]) - 1
+            trip = Trip(vehicle, fault.start_s, fault.end_s, (fault.end_s - fault.start_s) * 8)
+            told += self._trip(trip, at, f"{ordinal}-x{vehicle}", states, ordered=False)
+        for fault in (fault for fault in script if fault.effect == "idling" and states):
             vehicle = int(fault.where[2:]) - 1
             for k, time_s in enumerate(range(fault.start_s, min(fault.end_s, fault.start_s + 7200), STATE_S)):
                 told.append(self._state(vehicle, at + time_s, True, 0, f"i{ordinal}-{k}"))
             told.append(self._state(vehicle, at + fault.end_s, False, 0, f"i{ordinal}-end"))
         return sorted(told, key=lambda event: event.time_s)
 
-    def _trip(self, trip: Trip, at: int, name: str, states: bool) -> list[events.Event]:
+    def _trip(self, trip: Trip, at: int, name: str, states: bool, ordered: bool = True) -> list[events.Event]:
         vehicle = trip.vehicle
         self._distance_m[vehicle] += trip.distance_m
-        order = f"O-{name}"
-        told = [self._make(vehicle, at + trip.start_s - 60, "order_start", f"os{name}", order=order)]
-        told.append(self._make(vehicle, at + trip.start_s, "trip_start", f"ts{name}", order=order))
+        order = f"O-{name}" if ordered else None
+        told = [self._make(vehicle, at + trip.start_s, "trip_start", f"ts{name}", order=order)]
+        if ordered:
+            told.insert(0, self._make(vehicle, at + trip.start_s - 60, "order_start", f"os{name}", order=order))
         if states:
             speed = trip.distance_m * 1000 // (trip.end_s - trip.start_s)
             moments = range(trip.start_s, trip.end_s, STATE_S)
@@ -198,7 +203,8 @@ class Fleet:
         )
         if states:
             told.append(self._state(vehicle, at + trip.end_s, False, 0, f"s{name}-end"))
-        told.append(self._make(vehicle, at + trip.end_s + 30, "order_end", f"oe{name}", order=order))
+        if ordered:
+            told.append(self._make(vehicle, at + trip.end_s + 30, "order_end", f"oe{name}", order=order))
         self._since_fuel_m[vehicle] += trip.distance_m
         if vehicles()[vehicle].energy != "electric" and self._since_fuel_m[vehicle] > 250_000:
             fuel_ml = self._since_fuel_m[vehicle] * 8 // 100  # 8 L for 100 km
@@ -209,7 +215,7 @@ class Fleet:
     def _state(self, vehicle: int, time_s: int, ignition: bool, speed_mm_s: int, name: str) -> events.Event:
         return self._make(vehicle, time_s, "state", name, ignition=ignition, speed_mm_s=speed_mm_s)
 
-    def _make(self, vehicle: int, time_s: int, kind: str, name: str, **fields: int | str | bool) -> events.Event:
+    def _make(self, vehicle: int, time_s: int, kind: str, name: str, **fields: int | str | bool | None) -> events.Event:
         which = vehicles()[vehicle]
         return events.make(
             time_s,

@@ -11,7 +11,8 @@ import numpy as np
 
 from ganzhi.demo import people, plant
 from ganzhi.demo.layout import zone_index, zones
-from ganzhi.demo.registers import FLOOR_SLICES, supplies
+from ganzhi.demo.registers import FLOOR_SLICES, METERED_TOILETS, supplies
+from ganzhi.demo.sensors import sensors
 from ganzhi.demo.spans import Ints
 from ganzhi.demo.world import FLOORS
 
@@ -19,6 +20,10 @@ SIGN_MW: Final = 20_000
 """Signs and clocks of a floor, which only the floor's meter sees."""
 OUTDOOR_UNIT_MW: Final = 180_000
 """Stand-by of the outdoor unit of a floor."""
+LAMPS_ML: Final = 350_000
+"""How bright lamps make a room, thousandths of a lux."""
+WINDOW_PART: Final = 100
+"""What comes in of the light outdoors is a part of so many."""
 NOMINAL_MV: Final = 226_000
 """Voltage of a phase that carries nothing; it falls by 2 V for 100 kW of its supply."""
 _ZONES_OF_FLOOR: Final = 25
@@ -42,6 +47,11 @@ class State:
     socket_mw: Ints
     demand_mw: Ints
     voltage_mv: Ints
+    sensor: Ints
+    light_on: Ints
+    room_lux_ml: Ints
+    room_mw: Ints
+    standby_mw: Ints
     charger_mw: Ints
     temperature_mc: Ints
     lux_ml: Ints
@@ -60,8 +70,11 @@ class Meters:
         self._air_mw = np.asarray([zone.ac_w for zone in every], np.int64)  # W: times permille is mW
         self._standby_mw = np.asarray([zone.seats * 6_000 for zone in every], np.int64)
         self._person_mw = np.asarray([70_000 if zone.kind == "office" else 2_000 for zone in every], np.int64)
-        self._fixture_floor = np.asarray([fixture.zone // _ZONES_OF_FLOOR for fixture in people.fixtures()], np.int64)
+        self._fixture_zone = np.asarray([fixture.zone for fixture in people.fixtures()], np.int64)
+        self._fixture_floor = self._fixture_zone // _ZONES_OF_FLOOR
+        self._toilets = [zone_index()[name] for name in METERED_TOILETS]
         self._signs = np.asarray([load.sign for load in plant.loads()], np.int64)
+        self._sensors = np.asarray([one.value for one in sensors()], np.int64)
         self._running_mw = np.asarray([load.peak_w * plant.RUNNING_PERMILLE for load in plant.loads()], np.int64)
         self._load_building = np.asarray(["ABCG".index(load.building) for load in plant.loads()], np.int64)
         self._outdoors = zone_index()["G-P1"]
@@ -83,11 +96,14 @@ class Meters:
         load = day.power_mw[minute]
         branch = self._branches(levels)
         electric, demand = self._electric(rooms, air, load, levels)
-        water = self._water(branch, levels["main"], day, minute)
+        water = self._water(branch, levels["water"], levels["main"], day, minute)
         return State(
             levels["people"], light, air_on, air, levels["water"], branch, np.concatenate([electric, water], axis=1),
             load, (load > self._running_mw).astype(np.int64), day.expected_mw[minute], sockets, demand,
             np.maximum(NOMINAL_MV - np.repeat(demand, 3, axis=1) // 50_000 + levels["voltage"], 0),
+            self._sensors + levels["sensor"], (light > 0).astype(np.int64),
+            (light > 0) * LAMPS_ML + day.lux_ml[minute][:, None] // WINDOW_PART, rooms,
+            np.broadcast_to(self._standby_mw, rooms.shape),
             levels["charger"], day.temperature_mc[minute], day.lux_ml[minute],
         )  # fmt: skip
 
@@ -118,9 +134,11 @@ class Meters:
         np.add.at(branch.T, self._fixture_floor, levels["water"].T)
         return branch
 
-    def _water(self, branch: Ints, main: Ints, day: plant.PlantDay, minute: Ints) -> Ints:
+    def _water(self, branch: Ints, fixture: Ints, main: Ints, day: plant.PlantDay, minute: Ints) -> Ints:
         totals = [branch[:, FLOOR_SLICES[letter]].sum(axis=1) + main[:, i] for i, letter in enumerate("ABC")]
         hot, irrigation = day.hot_water_ml_min[minute], day.irrigation_ml_min[minute]
         heat_mw = day.power_mw[minute][:, plant.load_index()["G-heat"]] * 16 // 5  # coefficient of performance 3.2
-        grounds = [hot + irrigation + main[:, 3], irrigation, hot, heat_mw]
-        return np.concatenate([branch, np.stack(totals + grounds, axis=1)], axis=1)
+        tank, tower = day.tank_ml_min[minute], day.tower_ml_min[minute]
+        grounds = [hot + irrigation + tank + tower + main[:, 3], irrigation, hot, heat_mw]
+        toilets = [fixture[:, self._fixture_zone == zone].sum(axis=1) for zone in self._toilets]
+        return np.concatenate([branch, np.stack([*totals, *grounds, *toilets, tank, tower], axis=1)], axis=1)

@@ -16,8 +16,7 @@ import yaml
 
 from ganzhi.demo import tables, truth
 from ganzhi.demo.layout import SITES, zones
-from ganzhi.demo.past import LIMIT_KW, QUOTAS_KWH
-from ganzhi.demo.truth import WORKING_S
+from ganzhi.demo.past import LIMIT_KW, QUOTAS_KWH, WORKING_S
 from ganzhi.demo.world import LANDSCAPE_S, is_workday
 
 ASSUMED: Final = "demo assumption"
@@ -146,6 +145,14 @@ def _schedules() -> Iterable[Row]:
         "name_zh": "景观照明",
         "name_en": "Landscape lighting",
     }
+    yield {
+        "name": "irrigation",
+        "day_kind": "any",
+        "from": "05:30",
+        "to": "06:15",
+        "name_zh": "绿化灌溉",
+        "name_en": "Irrigation",
+    }
     for name, begin, end in _SLOTS:
         number = "1183" if name.startswith("old") else "426"
         notice = f"苏发改价格发〔{'2020' if number == '1183' else '2025'}〕{number}号"
@@ -227,13 +234,15 @@ _FOR: Final = MappingProxyType(
     {
         "BranchFlowAfterHours": truth.BRANCH_FOR_S,
         "MeterClockBehind": truth.CLOCK_FOR_S,
+        "TapRunningLong": truth.TAP_FOR_S,
+        "BinOverdue": truth.OVERDUE_FOR_S,
         "UnusualLoad": truth.UNUSUAL_FOR_S,
         "LoadNobody": truth.SOCKETS_FOR_S,
     }
     | dict.fromkeys(
         (
             "NightFlowRising", "WaterRemainder", "PartsExceedWhole", "UnmeteredRemainder", "PvUnderperforming",
-            "PvBelowExpected",
+            "PvBelowExpected", "CoolingMakeUpLong",
         ),
         truth.LOOK_FOR_S,
     )

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from ganzhi.demo import faults, plant, tables
 from ganzhi.demo.layout import BUILDINGS
-from ganzhi.demo.registers import register_index, registers
+from ganzhi.demo.people import clock_s
+from ganzhi.demo.registers import METERED_TOILETS, register_index, registers
 from ganzhi.demo.spans import Ints
 from ganzhi.demo.world import DAY_S, World, is_workday
 
@@ -25,6 +26,12 @@ DAY: Final = DAY_S // CELL_S
 HOUR: Final = 4
 NIGHT: Final = slice(8, 16)
 """02:00 to 04:00."""
+IRRIGATION_S: Final = (clock_s(5, 30), clock_s(6, 15))
+"""When it is meant to run (the model's schedule `irrigation`)."""
+LONG_USES: Final = ("tank", "cooling", "irrigation")
+"""What runs long without a leak."""
+WORKING_S: Final = (clock_s(8), clock_s(17, 30))
+"""The model's schedule `working`, on working days."""
 BASELINE_NIGHTS: Final = 28
 STUCK_NIGHTS: Final = 14
 """Of which half must be known before a meter can be told from one that counts nothing at night."""
@@ -68,7 +75,12 @@ class Past:
         self._step = np.asarray([one.step for one in registers()], np.int64)
         columns = register_index()
         roles = [one.role for one in registers()]
-        self._water = [i for i, role in enumerate(roles) if role == "water"]
+        uses = [one.use for one in registers()]
+        self._water = [i for i, role in enumerate(roles) if role == "water" and uses[i] not in LONG_USES]
+        self._irrigation, self._tanks, self._towers = (
+            [i for i, one in enumerate(uses) if one == use] for use in ("irrigation", "tank", "cooling")
+        )
+        self._toilets = [columns[f"{zone}.water"] for zone in METERED_TOILETS]
         self._energy = [i for i, role in enumerate(roles) if role == "energy"]
         self._stuck = [
             (i, fault) for fault in faults.of("stuck") for i in self._energy if registers()[i].meter == fault.where
@@ -90,6 +102,11 @@ class Past:
         self.subjects: dict[str, list[str]] = {
             "ContinuousFlow": [ids[i] for i in self._water],
             "NightFlowRising": [ids[i] for i in self._water],
+            "IrrigationOutsideSchedule": [ids[i] for i in self._irrigation],
+            "TankNeverFull": [ids[i] for i in self._tanks],
+            "CoolingMakeUpLong": [ids[i] for i in self._towers],
+            "WaterBurst": list(METERED_TOILETS),
+            "CisternRuns": list(METERED_TOILETS),
             "BaseLoadCreep": [ids[i] for i in self._energy],
             "MeterStuck": [ids[i] for i, _ in self._stuck],
             "UnmeteredRemainder": electric,
@@ -129,11 +146,37 @@ class Past:
         return {one.id for one in registers() if where & {one.meter, one.gateway}}
 
     def _flows(self, shown: Ints, now: int) -> dict[str, Finding]:
+        date = self._world.date(now * CELL_S // DAY_S)
+        working = is_workday(date) and WORKING_S[0] <= now * CELL_S % DAY_S < WORKING_S[1]
+        found: dict[str, Finding] = {}
+        half, quarter = ((shown[now] - shown[now - n])[self._irrigation] for n in (2, 1))
+        allowed = IRRIGATION_S[0] <= now * CELL_S % DAY_S < IRRIGATION_S[1]
+        found["IrrigationOutsideSchedule"] = Finding(
+            (half * 2 > 30_000) & (not allowed), (quarter * HOUR <= 30_000) | allowed
+        )
+        last, before = (shown[now] - shown[now - n] for n in (1, 2))
+        burst, dry = before[self._toilets] >= 60_000, last[self._toilets] <= 1000
+        found["WaterBurst"] = Finding(burst & (not working), dry | working)
         if now < DAY:
-            return {}
+            return found
+        halves, many, hours = (
+            self._buckets(shown, now, 12, 2),
+            self._buckets(shown, now, 48, 2),
+            self._buckets(shown, now, DAY, HOUR),
+        )
+        toilets = halves[:, self._toilets] * 2
+        small = (toilets.min(axis=0) > 5000) & (toilets.max(axis=0) < 200_000)
+        found["CisternRuns"] = Finding(small & (not working), (toilets[-1] <= 5000) | working)
+        tanks, towers = many[:, self._tanks], hours[:, self._towers]
+        found["TankNeverFull"] = Finding(tanks.min(axis=0) > 0, tanks[-1] <= 0)
+        found["CoolingMakeUpLong"] = Finding(towers.min(axis=0) > 0, towers[-1] <= 0)
         own = shown[:, self._water]
-        hours = own[now - DAY + HOUR : now + 1] - own[now - DAY : now - HOUR + 1]
-        return {"ContinuousFlow": Finding(hours.min(axis=0) > 0, own[now] <= own[now - HOUR])}
+        found["ContinuousFlow"] = Finding(hours[:, self._water].min(axis=0) > 0, own[now] <= own[now - HOUR])
+        return found
+
+    def _buckets(self, shown: Ints, now: int, cells: int, bucket: int) -> Ints:
+        """What was used in every bucket of some quarter-hours that lies in the last `cells`."""
+        return shown[now - cells + bucket : now + 1] - shown[now - cells : now - bucket + 1]
 
     def _nights(self, shown: Ints, now: int) -> dict[str, Finding]:
         cells = np.diff(shown[: now // DAY * DAY + NIGHT.stop + 1], axis=0)

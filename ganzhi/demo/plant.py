@@ -213,6 +213,8 @@ class PlantDay:
         lux_ml: int64[1440], outdoors, thousandths of a lux.
         hot_water_ml_min: int64[1440], draw of hot water in the canteen.
         irrigation_ml_min: int64[1440], what the irrigation pump delivers.
+        tank_ml_min: int64[1440], what fills the water tank.
+        tower_ml_min: int64[1440], make-up water of the cooling tower.
     """
 
     power_mw: Ints
@@ -221,6 +223,8 @@ class PlantDay:
     lux_ml: Ints
     hot_water_ml_min: Ints
     irrigation_ml_min: Ints
+    tank_ml_min: Ints
+    tower_ml_min: Ints
 
 
 def _window(minute: Ints, *spans: tuple[int, int, int]) -> Ints:
@@ -298,8 +302,16 @@ def day(seed: int, ordinal: int, working: bool, summer: int) -> PlantDay:
         temperature_mc=np.round(temperature * 1000).astype(np.int64),
         lux_ml=sun * 100_000,
         hot_water_ml_min=meal * 14 * random.integers(600, 1400, MINUTES) // 1000,
-        irrigation_ml_min=power[:, load_index()["G-pump1"]] * 9 // 1000,
+        irrigation_ml_min=_irrigation(power),
+        tank_ml_min=_window(minute, (360, 395, 1000)) * 20,
+        tower_ml_min=_window(minute, (500, 1050, 1000)) * (9 if working else 0),
     )
+
+
+def _irrigation(power_mw: Ints) -> Ints:
+    """What the irrigation pump delivers, mL/min."""
+    found: Ints = power_mw[:, load_index()["G-pump1"]] * 9 // 1000
+    return found
 
 
 def broken(day: PlantDay, script: Iterable[faults.Fault], midnight_s: int) -> PlantDay:
@@ -312,7 +324,12 @@ def broken(day: PlantDay, script: Iterable[faults.Fault], midnight_s: int) -> Pl
     """
     moment_s = midnight_s + np.arange(MINUTES) * 60
     power = day.power_mw.copy()
+    filling = {"G-tank": day.tank_ml_min, "G-tower": day.tower_ml_min}
     for fault in script:
+        if fault.effect == "fills":
+            now = (moment_s >= fault.start_s) & (moment_s < fault.end_s)
+            filling[fault.where] = np.where(now, np.maximum(filling[fault.where], fault.amount), filling[fault.where])
+            continue
         column = load_index()[fault.where]
         now = (moment_s >= fault.start_s) & (moment_s < fault.end_s)
         own = power[:, column]
@@ -321,7 +338,13 @@ def broken(day: PlantDay, script: Iterable[faults.Fault], midnight_s: int) -> Pl
         else:
             wrong = own * fault.amount // 1000
         power[:, column] = np.where(now, wrong, own)
-    return dataclasses.replace(day, power_mw=power)
+    return dataclasses.replace(
+        day,
+        power_mw=power,
+        irrigation_ml_min=_irrigation(power),
+        tank_ml_min=filling["G-tank"],
+        tower_ml_min=filling["G-tower"],
+    )
 
 
 def air_conditioning_permille(temperature_mc: Ints) -> NDArray[np.int64]:

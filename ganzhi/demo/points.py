@@ -10,6 +10,7 @@ from ganzhi.demo import fleet, people, plant
 from ganzhi.demo.layout import GROUNDS, SITES, floor_gateway, floor_id, zones
 from ganzhi.demo.metering import State
 from ganzhi.demo.registers import main_gateway, registers, supplies
+from ganzhi.demo.sensors import sensors
 from ganzhi.demo.spans import Ints
 from ganzhi.demo.world import FLOORS, PHASES
 
@@ -18,6 +19,14 @@ REGISTER_INTERVAL_S: Final = 900
 GAUGE_INTERVAL_S: Final = 300
 """What sensors promise; they tell every change and, every minute, that they are there."""
 GAUGE_MAX_AGE_S: Final = 900
+UNSEEN: Final = ("A-0124", "C-0305", "C-0312")
+"""Rooms where nothing tells whether somebody is there: an archive, a tea-room, a meeting room."""
+SWITCHED: Final = ("A-0212",)
+"""Offices whose lights say only that they are on."""
+BRIGHT: Final = ("A-0214",)
+"""Offices where only a sensor of brightness tells of the lights."""
+POWERED: Final = ("A-0213",)
+"""Offices with one power for lights and sockets together."""
 SOCKET_FLOORS: Final = ("B-F02",)
 """Floors whose offices have a sensor of what their sockets carry."""
 
@@ -60,7 +69,7 @@ class Point:
 @functools.cache
 def points() -> tuple[Point, ...]:
     """Every point, those of a gateway side by side."""
-    found = [*_registers(), *_rooms(), *_flows(), *_plant(), *_weather()]
+    found = [*_registers(), *_rooms(), *_sensors(), *_flows(), *_plant(), *_weather()]
     return tuple(sorted(found, key=lambda point: (SITES.index(point.site), point.gateway)))
 
 
@@ -99,22 +108,17 @@ def _rooms() -> list[Point]:
         if floor_id(zone.building, zone.floor) in SOCKET_FLOORS and zone.kind == "office":
             sockets = (f"{zone.id}.sockets", *where, "", "socket_power", "gauge", "W", "electricity", 0)
             found.append(Point(*sockets, "socket_mw", i, False))
-        found.append(
-            Point(
-                f"{zone.id}.light",
-                *where,
-                "",
-                "light_power",
-                "gauge",
-                "W",
-                "electricity",
-                zone.light_w * 1.2,
-                "light_mw",
-                i,
-                False,
-            )
-        )
-        if zone.kind != "landscape":
+        if zone.id in SWITCHED:
+            found.append(Point(f"{zone.id}.on", *where, "", "light_on", "state", "bool", "", 0, "light_on", i, False))
+        elif zone.id in BRIGHT:
+            found.append(Point(f"{zone.id}.lux", *where, "", "lux", "gauge", "lux", "", 0, "room_lux_ml", i, False))
+        elif zone.id in POWERED:
+            power = (f"{zone.id}.power", *where, "", "power", "gauge", "W", "electricity", 0)
+            found.append(Point(*power, "room_mw", i, True))
+        else:
+            light = (f"{zone.id}.light", *where, "", "light_power", "gauge", "W", "electricity", zone.light_w * 1.2)
+            found.append(Point(*light, "light_mw", i, False))
+        if zone.kind != "landscape" and zone.id not in UNSEEN:
             found.append(
                 Point(f"{zone.id}.people", *where, "", "occupancy", "state", "people", "", 0, "people", i, False)
             )
@@ -138,6 +142,15 @@ def _rooms() -> list[Point]:
                     False,
                 )
             )
+    return found
+
+
+def _sensors() -> list[Point]:
+    found = []
+    for i, one in enumerate(sensors()):
+        zone = zones()[one.zone]
+        where = (zone.site, zone.gateway, zone.id)
+        found.append(Point(one.id, *where, "", one.role, one.kind, one.unit, "", 0, "sensor", i, False))
     return found
 
 

@@ -9,7 +9,7 @@ import functools
 from typing import Final
 
 from ganzhi.demo import fleet, plant
-from ganzhi.demo.layout import BUILDINGS, GROUNDS, floor_gateway, floor_id, zones
+from ganzhi.demo.layout import BUILDINGS, GROUNDS, floor_gateway, floor_id, zone_index, zones
 from ganzhi.demo.world import FLOORS
 
 WH: Final = 3_600_000
@@ -18,6 +18,8 @@ LITRE: Final = 60_000
 """mL/min times s of a litre."""
 ROLLOVER_METER: Final = "M-A-F07"
 """A meter of 10,000 kWh that begins again from 0 within the history."""
+METERED_TOILETS: Final = ("B-0503", "B-0504")
+"""Toilets with a water meter of their own."""
 FLOOR_SLICES: Final = {"A": slice(0, 10), "B": slice(10, 18), "C": slice(18, 25)}
 """Floors of a building in `FLOORS`."""
 
@@ -37,7 +39,7 @@ class Register:
         medium: medium.
         sub_item: code, or empty.
         direction: import, export, or empty.
-        use: supply, use or loss.
+        use: supply, use, loss, irrigation, tank or cooling.
         counts_in: total that it counts in, or empty.
         rated: kW or m3/h that it can see at most.
         digits: digits of the meter; it starts from 0 again after them.
@@ -245,6 +247,7 @@ def _water_registers(book: _Book) -> None:
         role="water",
         medium="water",
         rated=8.0,
+        use="irrigation",
         counts_in="sub_items",
     )
     book.add(
@@ -271,6 +274,16 @@ def _water_registers(book: _Book) -> None:
         use="supply",
         rated=120.0,
     )
+    for name in METERED_TOILETS:
+        zone = zones()[zone_index()[name]]
+        book.add(
+            f"{name}.water", zone.site, zone.gateway, f"W-{name}", name, role="water", medium="water", rated=2.0,
+        )  # fmt: skip
+    for name, use in (("G-tank", "tank"), ("G-tower", "cooling")):
+        book.add(
+            f"{name}.water", GROUNDS, gateway, f"W-{name}", "G", equip=name, role="water", medium="water", use=use,
+            counts_in="sub_items", rated=4.0,
+        )  # fmt: skip
 
 
 def _zone_rated_kw(light_w: int, seats: int) -> float:

@@ -273,9 +273,7 @@ class Simulator:
         live = number >= self.world.days
         ordinal, working = self.world.date(number).toordinal(), is_workday(self.world.date(number))
         script = faults.SCRIPT if number == self.world.days else ()
-        told = self._fleet.day(
-            number, ordinal, working, live, tuple(fault for fault in script if fault.effect == "idling")
-        )
+        told = self._fleet.day(number, ordinal, working, live, tuple(script))
         told += self._waste.day(number, ordinal, working, live, tuple(script))
         for event in told:
             if event.time_s > self.start_s:

@@ -27,6 +27,9 @@ _NAMES: Final = {
     "heat_pump_power": ("热泵功率", "heat pump power"), "charger_power": ("充电功率", "charging power"),
     "pv_expected": ("光伏应发功率", "power that PV should give"), "fan_running": ("风机运行", "fan runs"),
     "power": ("总功率", "power"), "voltage": ("电压", "voltage"), "socket_power": ("插座功率", "power of sockets"),
+    "lux": ("照度", "brightness"), "light_on": ("灯开", "lights are on"), "window_open": ("窗开", "window is open"),
+    "ac_mode": ("空调模式", "mode of air conditioning"), "ac_setpoint": ("空调设定温度", "set-point"),
+    "temperature": ("温度", "temperature"), "leak": ("漏水", "leak"),
     "outdoor_temperature": ("室外温度", "outdoor temperature"), "outdoor_lux": ("室外照度", "outdoor illuminance"),
 }  # fmt: skip
 _SUFFIXES: Final = {
@@ -144,6 +147,8 @@ def equips() -> Iterable[Row]:
             yield {**own, "parent": array}
         elif load.profile != "regeneration":
             yield own
+    yield _equip("G-tank", "tank", "G", "生活水箱", "Water tank")
+    yield _equip("G-tower", "cooling_tower", "G", "冷却塔", "Cooling tower")
     for i, charger in enumerate(fleet.chargers(), 1):
         yield _equip(charger, "charger", "G", f"{i}号充电桩", f"Charger {i}", fleet.CHARGER_W)
 
@@ -231,7 +236,7 @@ def balance() -> Iterable[Row]:
         for floor in range(1, building.floors + 1):
             yield _edge(node, f"{floor_id(building.id, floor)}.water", "-")
     yield _edge("G.water", "G.water", "+")
-    for part in ("G-pump1.water", "G-heat.water"):
+    for part in ("G-pump1.water", "G-heat.water", "G-tank.water", "G-tower.water"):
         yield _edge("G.water", part, "-")
 
 

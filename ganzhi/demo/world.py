@@ -17,6 +17,7 @@ import numpy as np
 
 from ganzhi.demo import faults, fleet, people, plant
 from ganzhi.demo.layout import BUILDINGS, zone_index, zones
+from ganzhi.demo.sensors import sensor_index, sensors
 from ganzhi.demo.spans import Ints, Spans
 
 ZONE: Final = ZoneInfo("Asia/Shanghai")
@@ -24,7 +25,7 @@ DAY_S: Final = 86_400
 FLOORS: Final = tuple((building, floor) for building in BUILDINGS for floor in range(1, building.floors + 1))
 LANDSCAPE_S: Final = (people.clock_s(19, 10), people.clock_s(22, 30))
 """When the landscape lighting is meant to be on (the model's schedule `landscape`)."""
-CHANNELS: Final = ("people", "light", "air", "water", "charger", "leak", "main", "hidden", "plug", "voltage")
+CHANNELS: Final = ("people", "light", "air", "water", "charger", "leak", "main", "hidden", "plug", "voltage", "sensor")
 PHASES: Final = tuple(f"{letter}.U{phase}" for letter in "ABCG" for phase in (1, 2, 3))
 """Phases whose voltage is measured, three for each supply."""
 
@@ -33,7 +34,7 @@ PHASES: Final = tuple(f"{letter}.U{phase}" for letter in "ABCG" for phase in (1,
 class Channels:
     """Spans of every channel: people, light, air by zone; water by fixture and leak by floor, mL/min; charger, mW.
 
-    And faults: main by supply, mL/min; hidden by floor and plug by zone, mW; voltage by phase, mV.
+    And faults: main by supply, mL/min; hidden by floor and plug by zone, mW; voltage by phase, mV; sensor, as it shows.
     """
 
     people: Spans
@@ -46,6 +47,7 @@ class Channels:
     hidden: Spans
     plug: Spans
     voltage: Spans
+    sensor: Spans
 
 
 def columns() -> dict[str, int]:
@@ -54,7 +56,7 @@ def columns() -> dict[str, int]:
     return {
         "people": count, "light": count, "air": count, "water": len(people.fixtures()),
         "charger": len(fleet.chargers()), "leak": len(FLOORS), "main": 4, "hidden": len(FLOORS), "plug": count,
-        "voltage": len(PHASES),
+        "voltage": len(PHASES), "sensor": len(sensors()),
     }  # fmt: skip
 
 
@@ -111,7 +113,7 @@ class World:
     def _plant(self, number: int) -> plant.PlantDay:
         date = self.date(number)
         day = plant.day(self.seed, date.toordinal(), is_workday(date), (date - dt.date(date.year, 5, 1)).days)
-        return plant.broken(day, faults.of("runs", "share"), (number - self.days) * DAY_S)
+        return plant.broken(day, faults.of("runs", "share", "fills"), (number - self.days) * DAY_S)
 
     def _channels(self, number: int) -> Channels:
         """Spans that begin on a date."""
@@ -184,5 +186,6 @@ _WRONG: Final[dict[str, tuple[str, Callable[[str], int], int]]] = {
     "main": ("main", "ABCG".index, 1),
     "hidden": ("hidden", floor_index, 1000),
     "voltage": ("voltage", PHASES.index, 1),
+    "sensor": ("sensor", lambda name: sensor_index()[name], 1),
 }
 """Effect of a fault → its channel, the column of what it is about, and what one of its amount is there."""

@@ -143,6 +143,7 @@ class Binding(_Model):
     those of the spaces that an equip serves, those of the site itself, or those that a node of the balance adds (plus)
     or takes away (minus). An optional role that is missing leaves out what the expression says of it. `flow_use` and
     `not_flow_use` choose points by what their flow is for; one that does not say is for `use`.
+    Of a building's points those that count in its supply are taken where there are any: its parts are in them.
     """
 
     role: Words

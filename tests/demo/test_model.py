@@ -12,6 +12,7 @@ from ganzhi.demo.points import points
 from schemas.model.check import check_folder
 from schemas.model.typed import Model
 from schemas.rules.format import Pack, Rule, parse_duration, parse_pack
+from schemas.rules.pack import built_in_packs
 from streams.published import partition_of
 
 
@@ -85,6 +86,19 @@ def _rules(tmp_path: Path) -> tuple[dict[str, Rule], Pack]:
     model, _ = check_folder(tmp_path)
     (pack,) = [parse_pack(one) for one in model.packs]
     return {rule.alert: rule for rule in pack.rules}, pack
+
+
+def test_every_rule_of_the_packs_has_a_truth(tmp_path: Path) -> None:
+    """Each is on and told by the truth, or it says why nothing breaks it."""
+    rules, pack = _rules(tmp_path)
+    assert rules.keys() == truth.RULES.keys() | truth.UNTOLD.keys()
+    assert not truth.RULES.keys() & truth.UNTOLD.keys()
+    on = {name for one in pack.overrides if one.enabled for name in one.alert}
+    off = {name for one in pack.overrides if not one.enabled for name in one.alert}
+    assert not off
+    assert {name for name, rule in rules.items() if not rule.enabled} <= on
+    said = yaml.safe_load((tmp_path / "rules" / "civic.yaml").read_text("utf-8"))
+    assert sorted(said["include"]) == list(built_in_packs())
 
 
 def test_truth_knows_the_rules_as_they_are(tmp_path: Path) -> None:
