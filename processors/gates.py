@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processors.shortcuts import right_sides
+from schemas.groups import codes_of
 from schemas.rules.program import ROLES_MAX, Op
 
 Longs = NDArray[np.int64]
@@ -150,7 +151,9 @@ def edge_gates(edges: Longs, bound: Bound) -> tuple[Longs, Longs, Longs]:
     second[back] = looks[rule_of[back]]
     other[back] = bound.look_refs[bound.look_start[instance[back]] + look_of[rule_of[back]], 1] + IS_WINDOW
     wanted = told | (other >= 0)
-    pairs, index = np.unique(np.concatenate([own[wanted], second[wanted]], axis=1), axis=0, return_inverse=True)
+    both = np.concatenate([own[wanted], second[wanted]], axis=1)
+    _, firsts, index = np.unique(codes_of(*both.T), return_index=True, return_inverse=True)
+    pairs = both[firsts]
     place = np.full(len(edges), -1, np.int64)
-    place[wanted] = 2 * index.reshape(-1)
+    place[wanted] = 2 * index
     return pairs.reshape(-1, 2), place, other
