@@ -20,6 +20,9 @@ SEEN_BYTES_MAX: Final = 64 << 20
 """Documents kept that nobody has asked for yet: one apply may change many sites."""
 
 _WAIT_S: Final = 5.0
+_ON_ITS_WAY_S: Final = 0.03
+"""A document is published before the record that names it, so it is there already, or nearly."""
+_LONG_POLL_MS: Final = 100
 _SILENT: Final = 0
 
 _log = logging.getLogger("ganzhi.worker")
@@ -55,6 +58,7 @@ class Follower:
                     enable_auto_commit=False,
                     enable_partition_eof=True,
                     auto_offset_reset="latest",
+                    fetch_wait_max_ms=_LONG_POLL_MS,
                     receive_message_max_bytes=RECEIVE_BYTES_MAX,
                     log_level=_SILENT,
                 )
@@ -83,17 +87,25 @@ class Follower:
             if consumer is None:
                 return None
             try:
-                ends = {number: self._end(consumer, TopicPartition(self._topic, number)) for number in self._next}
-                deadline_s = time.monotonic() + _WAIT_S
-                while name not in self._seen and any(self._next[number] < end for number, end in ends.items()):
-                    message = consumer.poll(0.1)
-                    if message is not None:
-                        self._note(message)
-                    if give_up.is_set() or time.monotonic() > deadline_s:
-                        break
+                # What is asked of the broker waits behind the fetch that waits there for news: the news come first.
+                while name not in self._seen and (message := consumer.poll(_ON_ITS_WAY_S)) is not None:
+                    self._note(message)
+                if name not in self._seen:
+                    self._read_on(consumer, name, give_up)
             except KafkaException as error:
                 _log.info("document %s is read from the beginning of the topic: %s", name[:12], error)
             return self._seen.pop(name, None)
+
+    def _read_on(self, consumer: Consumer, name: str, give_up: threading.Event) -> None:
+        """Reads what there is, up to a document."""
+        ends = {number: self._end(consumer, TopicPartition(self._topic, number)) for number in self._next}
+        deadline_s = time.monotonic() + _WAIT_S
+        while name not in self._seen and any(self._next[number] < end for number, end in ends.items()):
+            message = consumer.poll(0.1)
+            if message is not None:
+                self._note(message)
+            if give_up.is_set() or time.monotonic() > deadline_s:
+                break
 
     def close(self) -> None:
         """Leaves the broker."""

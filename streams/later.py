@@ -10,9 +10,14 @@ PAUSE_S: Final = 1.0
 
 
 class Later:
-    """Does jobs one after another, each some time after it was given."""
+    """Does jobs one after another, each some time after it was given.
 
-    def __init__(self) -> None:
+    Args:
+        pause_s: how long after.
+    """
+
+    def __init__(self, pause_s: float = PAUSE_S) -> None:
+        self._pause_s = pause_s
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="caches")
         self._jobs: dict[str, Callable[[], None]] = {}
         self._lock = threading.Lock()
@@ -31,8 +36,16 @@ class Later:
         self._hurry.set()
         self._thread.submit(lambda: None).result()
 
-    def _next(self, name: str) -> None:
-        self._hurry.wait(PAUSE_S)
+    def drop(self) -> None:
+        """Forgets what has not begun."""
         with self._lock:
-            job = self._jobs.pop(name)
-        job()
+            self._jobs.clear()
+        self._hurry.set()
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _next(self, name: str) -> None:
+        self._hurry.wait(self._pause_s)
+        with self._lock:
+            job = self._jobs.pop(name, None)
+        if job is not None:
+            job()

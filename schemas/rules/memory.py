@@ -64,6 +64,16 @@ class SiteMemory:
         """Where presence is estimated."""
         return estimators(self._document)
 
+    def prepare(self, document: Document, topic: str) -> None:
+        """Finds out whatever a layout asks for.
+
+        Raises:
+            ContractError: the document's points are not what `apply` writes.
+            ModelError: rules that `check_packs` would have refused.
+        """
+        self.rules(document, topic)
+        _ = self.columns, self.estimators
+
     def rules(self, document: Document, topic: str) -> CompiledRules:
         """The rules of a document that fits, as `compile_rules` gives them.
 
@@ -116,11 +126,14 @@ class Memory:
 
     Args:
         points_max: points of all sites that are kept together; a site that has more is not kept.
+
+    Attributes:
+        points_max: the same.
     """
 
     def __init__(self, points_max: int = POINTS_MAX) -> None:
         self._sites: OrderedDict[str, SiteMemory] = OrderedDict()
-        self._points_max = points_max
+        self.points_max = points_max
         self._lock = threading.Lock()
 
     def site(self, document: Document) -> SiteMemory:
@@ -131,7 +144,7 @@ class Memory:
                 found = SiteMemory(document)
             self._sites[document.site] = found
             points = sum(one.points for one in self._sites.values())
-            while points > self._points_max and self._sites:
+            while points > self.points_max and self._sites:
                 _, gone = self._sites.popitem(last=False)
                 points -= gone.points
         return found

@@ -1,17 +1,24 @@
 """Cached layouts are the ones that would be built, and are not believed when their bytes are others."""
 
+import dataclasses
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 
 from processors.layout import Layout, build
+from schemas.codec import Json
 from schemas.model.build import Deployment, build_documents
 from schemas.model.check import check_folder
 from schemas.model.document import Document
+from schemas.rules.binding import Binder
+from schemas.rules.bound import BoundRule
+from schemas.rules.parsed import Parsed, parse_rules
 from schemas.topics import METER_READINGS
 from streams import layouts
 from streams.layouts import Layouts
+from tests.streams.pipeline import until
 from tests.support.models import write_model
 
 
@@ -65,6 +72,37 @@ def test_spoilt_bytes_are_built_again(
         assert same(cache.build(METER_READINGS, documents, {"east": 1}), built)
         cache.close()
         assert file.read_bytes() == raw
+
+
+def test_after_a_start_from_disk_one_rule_is_bound(
+    documents: dict[str, Document], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are bound in the time between: the first change is no slower than the next."""
+    monkeypatch.setattr(layouts, "POINTS_MIN", 1)
+    monkeypatch.setattr(layouts, "SPARE_S", 0.0)
+    first = Layouts(tmp_path / "cache")
+    first.build(METER_READINGS, documents, {"east": 1})
+    first.close()
+    bound: list[str] = []
+    bind = Binder.bind
+
+    def counted(binder: Binder, parsed: Parsed) -> BoundRule:
+        bound.append(parsed.rule.alert)
+        return bind(binder, parsed)
+
+    monkeypatch.setattr(Binder, "bind", counted)
+    again = Layouts(tmp_path / "cache")
+    again.build(METER_READINGS, documents, {"east": 1})
+    document = documents["east"]
+    names = [rule.rule.alert for rule in parse_rules(document)]
+    until(lambda: bound == names)
+    (pack,) = document.rules
+    (rule,) = cast("list[dict[str, Json]]", pack["rules"])
+    changed = dataclasses.replace(document, rules=[{**pack, "rules": [rule, {**rule, "alert": "More"}]}])
+    found = again.build(METER_READINGS, {"east": changed}, {"east": 2})
+    assert bound == [*names, "More"]
+    assert same(found, build(METER_READINGS, {"east": changed}, {"east": 2}))
+    again.close()
 
 
 def test_small_layouts_leave_no_file(documents: dict[str, Document], tmp_path: Path) -> None:
