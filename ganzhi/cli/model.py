@@ -14,9 +14,11 @@ from rich.table import Table
 
 from ganzhi.cli.paper import paper
 from ganzhi.cli.texts import text
+from ganzhi.rule_reach import idle_rules, lacking_roles
 from schemas import settings
 from schemas.control import signing_key
 from schemas.errors import ConfigurationError, Fault, ModelError, ReplayError
+from schemas.model.build import Deployment, build_documents
 from schemas.model.check import check_folder
 from schemas.model.document import Document
 from schemas.model.typed import Model
@@ -27,6 +29,7 @@ app = typer.Typer(no_args_is_help=True)
 
 NOT_PUBLISHED_EXIT: Final = 9
 """Exit status when somebody said no."""
+NAMED_MAX: Final = 3
 SHOWN_MAX: Final = 50
 """A person reads no more faults at once; `--all` and `--json` have all of them."""
 
@@ -40,17 +43,17 @@ Profile = Annotated[str | None, typer.Option(help="profile whose stack and signi
 def check(folder: Folder, as_json: Json = False, show_all: All = False) -> None:
     """Report every fault of a site model with file and line. Exit status 3 when there is one."""
     model, faults = _checked(folder)
+    silent = {} if faults else _without_subjects(model)
     if as_json:
-        print(
-            json.dumps(
-                {"faults": [dataclasses.asdict(fault) for fault in faults], **_counts(model)}, ensure_ascii=False
-            )
-        )
+        found = {"faults": [dataclasses.asdict(fault) for fault in faults], **_counts(model), "idle": silent}
+        print(json.dumps(found, ensure_ascii=False))
     elif faults:
         _show_faults(faults, show_all)
     else:
         counts = _counts(model)
         paper().print("no fault: " + ", ".join(f"{count:,} {name}" for name, count in counts.items()))
+        for rule, why in silent.items():
+            paper().print(f"{rule} {why}", style="dim", markup=False, highlight=False, soft_wrap=True)
     if faults:
         raise typer.Exit(ModelError.exit_code)
 
@@ -158,6 +161,23 @@ def _show_plan(model: Model, profile: str | None, as_json: bool) -> None:
     else:
         paper().print(text("last days"))
         show_what_if(rows, paper())
+
+
+def _without_subjects(model: Model) -> dict[str, str]:
+    """Rule → why it runs on nothing, or on which subjects it does not for want of a role."""
+    partitions = {site: place for place, site in enumerate(model.rows("sites").texts("id"))}
+    documents = build_documents(model, Deployment(partitions, {}, {}, {})).values()
+    found = {rule: f"runs on nothing: {why}" for rule, why in idle_rules(documents).items()}
+    lacking: dict[tuple[str, str], list[str]] = {}
+    for document in documents:
+        for (rule, role), subjects in lacking_roles(document).items():
+            if rule not in found:
+                lacking.setdefault((rule, role), []).extend(subjects)
+    for (rule, role), subjects in lacking.items():
+        more = f" and {len(subjects) - NAMED_MAX:,} more" if len(subjects) > NAMED_MAX else ""
+        said = f"does not run on {', '.join(subjects[:NAMED_MAX])}{more}, for want of its role {role!r}"
+        found[rule] = f"{found[rule]}; {said}" if rule in found else said
+    return found
 
 
 def _checked(folder: Path) -> tuple[Model, list[Fault]]:

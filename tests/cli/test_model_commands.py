@@ -14,7 +14,7 @@ from ganzhi.cli.model import NOT_PUBLISHED_EXIT, app
 from schemas.errors import ConfigurationError
 from schemas.settings import KafkaSettings
 from streams.published import read_heads
-from tests.support.models import Tables, write_model
+from tests.support.models import LIGHTS, Tables, write_model
 
 RUN = CliRunner()
 
@@ -30,6 +30,21 @@ def test_check_says_that_there_is_no_fault(tmp_path: Path) -> None:
     result = RUN.invoke(app, ["check", str(write_model(tmp_path))])
     assert result.exit_code == 0
     assert "no fault: 2 sites, 5 spaces, 10 points, 2 stations, 2 vehicles, 1 rules" in result.stdout
+
+
+def test_check_says_where_rules_do_not_run(tmp_path: Path) -> None:
+    """A kind that no space has, and spaces that lack a role: silent rules look like content ones."""
+    lights = LIGHTS.replace("[office]", "any")
+    other = LIGHTS.replace("LightsInEmptyRoom", "Halls").replace("[office]", "[ofice]").replace("lighting", "own")
+    path = write_model(tmp_path, packs={"lighting.yaml": lights, "own.yaml": other})
+    result = RUN.invoke(app, ["check", str(path)])
+    assert result.exit_code == 0
+    assert "Halls runs on nothing: no space is of kind ofice; did you mean 'office'?" in result.stdout
+    assert "LightsInEmptyRoom does not run on " in result.stdout
+    assert set(json.loads(RUN.invoke(app, ["check", str(path), "--json"]).stdout)["idle"]) == {
+        "Halls",
+        "LightsInEmptyRoom",
+    }
 
 
 def test_check_lists_faults_with_places(tmp_path: Path) -> None:
