@@ -22,6 +22,7 @@ from ganzhi.cli.backtest import (
     read_trial,
 )
 from ganzhi.trial import iso
+from replay.backtest import Span
 from replay.fit import FITTED, case_of, fit, judge
 from replay.occupancy import Presence, presence
 from schemas.errors import ConfigurationError, ReplayError
@@ -46,6 +47,9 @@ def occupancy(
     until: Until = None,
     sites: Sites = None,
     every: Annotated[str, typer.Option(help="length of an interval; divides a day")] = "1m",
+    unknown: Annotated[
+        bool, typer.Option("--unknown", help="rows of intervals of which nothing is known, too: `occupied` is empty")
+    ] = False,
     source: Source = "kafka",
     model: ModelFolder = None,
     files: Csv = None,
@@ -55,7 +59,7 @@ def occupancy(
 ) -> None:
     """Who was in each room, interval by interval, as CSV: counted where there is a counter, else estimated.
 
-    `time` is the start of an interval, UTC; intervals of which nothing is known have no row.
+    `time` is the start of an interval, UTC; intervals of which nothing is known have no row without `--unknown`.
     """
     every_s = _seconds(every)
     trial = read_trial(since, until, sites or [], source, model, files, mapping_file, profile, quiet=True)
@@ -65,7 +69,7 @@ def occupancy(
         if site in trial.sources[METER_READINGS]
         for one in presence(document, trial.sources[METER_READINGS][site], trial.span, every_s)
     ]
-    rows = [row for one in found for row in _rows(one)]
+    rows = [row for one in found for row in (_with_unknown(one, trial.span) if unknown else _rows(one))]
     if not rows:
         typer.echo(
             "nothing is known of who was in any room: no people counter (role occupancy), CO2, Wi-Fi clients or motion"
@@ -86,6 +90,16 @@ def _rows(one: Presence) -> list[tuple[Any, ...]]:
     return [
         (one.site, one.space, iso(at), int(there), round(likely, 4), count, one.how)
         for at, there, likely, count in columns
+    ]
+
+
+def _with_unknown(one: Presence, span: Span) -> list[tuple[Any, ...]]:
+    """A row for every interval that begins in the span."""
+    known = dict(zip(one.from_ms.tolist(), _rows(one), strict=True))
+    first = -(-span.from_ms // one.every_ms) * one.every_ms
+    return [
+        known.get(at) or (one.site, one.space, iso(at), None, None, None, "unknown")
+        for at in range(first, span.to_ms, one.every_ms)
     ]
 
 

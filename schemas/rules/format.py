@@ -3,7 +3,7 @@
     pack: lighting
     include: builtin/lighting            # or a list; their rules come first
     overrides:                           # of rules in this pack, included ones too
-      - {alert: LightsInEmptyRoom, space: [b2-0405], params: {power: 80 W}, for: 30m}
+      - {alert: LightsInEmptyRoom, space: [b2-0405], params: {power: 80 W}, for: 30m, source: measured on 2 March}
       - {alert: LightsInEmptyRoom, tags: [archive], enabled: false}
     rules:
       - alert: LightsInEmptyRoom
@@ -182,6 +182,8 @@ class Override(_Model):
     keep_ms: Duration | None = Field(default=None, alias="keep_firing_for")
     severity: str | None = None
     params: dict[Name, Text] = Field(default_factory=dict)
+    source: str = ""
+    """where its numbers come from, as of a rule's"""
 
 
 class Rule(_Model):

@@ -241,6 +241,11 @@ def test_occupancy_of_motion_alone(room: list[str], tmp_path: Path) -> None:
     assert (there[0], there[-1]) == ("2026-03-02T01:10:00Z", "2026-03-02T01:24:00Z")
     assert all(row["probability"] == row["occupied"] for row in table)
     assert len(there) == 15 and len(table) >= 58
+    (tmp_path / "room.csv").write_text("\n".join(["time,pir", *rows[:20], *rows[40:]]) + "\n")
+    whole = json.loads(ganzhi("replay", "occupancy", *room, "--unknown", "--json"))
+    assert [row["time"] for row in whole] == [f"2026-03-02T01:{minute:02d}:00Z" for minute in range(60)]
+    assert {(row["occupied"], row["probability"]) for row in whole if row["how"] == "unknown"} == {(None, None)}
+    assert next(row for row in whole if row["time"] == "2026-03-02T01:38:00Z")["how"] == "unknown"
 
 
 def test_another_tariff_changes_the_cost_alone(room: list[str], tmp_path: Path) -> None:

@@ -173,7 +173,9 @@ def test_overrides_are_checked(tmp_path: Path, document: Document) -> None:
     ):
         faults = check(tmp_path, document, f"{GOOD}overrides:\n  - {line}\n")
         assert any(fault.line == 19 and part in fault.message for fault in faults), faults
-    good = "{alert: Lights, site: east, tags: [crowded], params: {power: 0.2 kW}, for: 1h, severity: info}"
+    good = (
+        "{alert: Lights, site: east, tags: [crowded], params: {power: 0.2 kW}, for: 1h, severity: info, source: ours}"
+    )
     assert check(tmp_path, document, f"{GOOD}overrides:\n  - {good}\n") == []
 
 
