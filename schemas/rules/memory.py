@@ -22,7 +22,7 @@ from schemas.rules.program import CompiledRules
 from schemas.rules.subjects import SiteView
 
 POINTS_MAX: Final = 250_000
-"""Points of all sites that are kept together."""
+"""Points of all sites that are kept together: about 1.1 kB each under the packs for rooms, meters and water."""
 
 
 class SiteMemory:
