@@ -185,6 +185,7 @@ class Truth:
 
     def __init__(self, world: World, start_s: int) -> None:
         self._world = world
+        self._start_s = start_s
         self.past = Past(world)
         self._findings: dict[str, Finding] = {}
         self._present = Present(self.past, (start_s // REGISTER_INTERVAL_S + 1) * REGISTER_INTERVAL_S)
@@ -328,7 +329,8 @@ class Truth:
             "TapRunningLong": runs[self._wet],
             "BranchFlowAfterHours": (state.branch_ml_min[0] > 1000) & (not working),
             "MeterSilent": silent,
-            "MeterClockBehind": np.ones(len(self._late), bool),
+            # ages count from the start of life: before it nobody was listening
+            "MeterClockBehind": np.full(len(self._late), time_s - self._start_s > BEHIND_S),
             "GatewayDown": down,
             "VehicleIdling": self._idle,
             "OffHoursUse": self._trip & ~self._order & (not working),
