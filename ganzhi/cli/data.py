@@ -131,7 +131,13 @@ def _finish(result: object, rejects: Rejects, as_json: bool) -> None:
             json.dumps(counts | {"rejected_file": str(rejects.path) if rejects.count and rejects.path else None})
         )
     else:
-        typer.echo("  ".join(f"{name}: {_shown(name, value)}" for name, value in counts.items() if value is not None))
+        typer.echo(
+            "  ".join(
+                f"{name.removesuffix('_ms')}: {_shown(name, value)}"
+                for name, value in counts.items()
+                if value is not None
+            )
+        )
     for reject in rejects.first:
         console.print(str(reject), style="yellow", markup=False, highlight=False, soft_wrap=True)
     if rejects.count > len(rejects.first):
