@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from processors.layout import build
+from processors.layout_build import build
 from processors.state import INSTANCE, PART, TRACK, WINDOW
 from schemas import topics
 from schemas.model.document import Document

@@ -15,7 +15,8 @@ from processors.events import Feed, Pseudo
 from processors.kernels.meters import adopt_late, tell_up_to
 from processors.kernels.rows import Longs
 from processors.kernels.step import GENERATED, INSTANCE_ROWS, PART_ROWS, READING_ROWS, move_clock, resolve, step
-from processors.layout import DELTA, GAUGE, OUTAGE_MS, Layout, build
+from processors.layout import DELTA, GAUGE, OUTAGE_MS, Layout
+from processors.layout_build import build
 from processors.outputs import Outbox, Output, Rejected
 from processors.state import (
     ALERTS,

@@ -15,7 +15,8 @@ from processors import facts
 from processors.advance import Builder, Documents, Processor
 from processors.kernels.rows import Longs
 from processors.kernels.settle import SEEN_FACT, SEEN_MODEL, arrivals
-from processors.layout import Layout, build
+from processors.layout import Layout
+from processors.layout_build import build
 from processors.outputs import Outbox
 from processors.state import CLOCK, FAR, NEVER
 from schemas import codec

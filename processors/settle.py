@@ -32,7 +32,8 @@ from processors.kernels.settle import (
     order_by_place,
     reach,
 )
-from processors.layout import Layout, build
+from processors.layout import Layout
+from processors.layout_build import build
 from processors.narrowing import Windows, doubtful, windows
 from processors.outputs import Outbox, Output
 from processors.profiles import spread

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processors.advance import Builder, Documents, Processor
-from processors.layout import DAY_MS, GAUGE, REGISTER, Layout, build
+from processors.layout import DAY_MS, GAUGE, REGISTER, Layout
+from processors.layout_build import build
 from processors.migrations import HEADERS, LAYOUTS, migrated
 from processors.state import (
     CLOSED,

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from processors import facts, vehicles, waste
 from processors.events import Feed, Pseudo
 from processors.kernels.step import YEAR_2000_MS, resolve
-from processors.layout import FUTURE_MS, Layout, build
+from processors.layout import FUTURE_MS, Layout
+from processors.layout_build import build
 from replay.log import History, Position, Task
 from schemas import codec
 from schemas.decode import Columns, M, Status, batch_header, decode_batches

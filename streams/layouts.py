@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from processors.layout import Layout, build
+from processors.layout import Layout
+from processors.layout_build import build
 from processors.layout_bytes import pack, unpack
 from schemas.errors import ContractError, GanzhiError
 from schemas.model.document import Document
@@ -61,7 +62,7 @@ class Layouts:
         self._code = code_state()
 
     def build(self, topic: str, documents: dict[str, Document], versions: dict[str, int]) -> Layout:
-        """As `processors.layout.build`."""
+        """As `processors.layout_build.build`."""
         # Numbers are given once, so there are no more points than numbers; their table may not be read yet.
         if sum(document.next_number for document in documents.values()) < POINTS_MIN:
             return build(topic, documents, versions, self._memory)

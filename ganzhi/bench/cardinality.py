@@ -15,7 +15,9 @@ from ganzhi.bench.advance import TAKE_ROWS, ledger_sum
 from ganzhi.bench.figure import Bench, Number, Options, Promise, Row
 from ganzhi.bench.load import BEGIN_MS, INTERVAL_S, document
 from processors.advance import Processor
-from processors.layout import Layout, build, gateway_table
+from processors.layout import Layout
+from processors.layout_build import build
+from processors.layout_lists import gateway_table
 from processors.state import READINGS as READINGS_APPLIED
 from processors.state import empty_state
 from schemas.encode import encode_batch

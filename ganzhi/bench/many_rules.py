@@ -18,7 +18,8 @@ from ganzhi.bench.advance import TAKE_ROWS
 from ganzhi.bench.figure import Bench, Number, Options, Promise, Row
 from ganzhi.bench.load import BEGIN_MS, INTERVAL_S, Load
 from processors.advance import Processor
-from processors.layout import Layout, build
+from processors.layout import Layout
+from processors.layout_build import build
 from processors.outputs import Output
 from processors.state import READINGS as READINGS_APPLIED
 from schemas import codec

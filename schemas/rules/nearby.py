@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.groups import Ints, Longs, gathered, starts
 from schemas.rules.program import WINDOW, CompiledRules
-
-Ints = NDArray[np.int32]
 
 
 def by_points(compiled: CompiledRules) -> CompiledRules:
@@ -68,16 +67,13 @@ def by_points(compiled: CompiledRules) -> CompiledRules:
     )
 
 
-def _inverse(order: NDArray[np.int64]) -> Ints:
+def _inverse(order: Longs) -> Ints:
     places = np.empty(len(order), np.int32)
     places[order] = np.arange(len(order), dtype=np.int32)
     return places
 
 
-def _ragged(start: Ints, values: NDArray[Any], order: NDArray[np.int64]) -> tuple[Ints, NDArray[Any]]:
+def _ragged(start: Ints, values: NDArray[Any], order: Longs) -> tuple[Ints, NDArray[Any]]:
     """Groups in another order."""
-    lengths = np.diff(start)[order]
-    moved = np.zeros(len(start), np.int32)
-    np.cumsum(lengths, out=moved[1:])
-    within = np.arange(len(values)) - np.repeat(moved[:-1], lengths)
-    return moved, np.ascontiguousarray(values[np.repeat(start[:-1][order], lengths) + within])
+    places, lengths = gathered(start, order)
+    return starts(lengths), np.ascontiguousarray(values[places])

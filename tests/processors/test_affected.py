@@ -3,7 +3,7 @@
 import numpy as np
 
 from processors.affected import Affected
-from processors.layout import build
+from processors.layout_build import build
 from processors.state import FAR, NEVER
 from tests.processors.world import document, pack, point
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.advance import Processor
-from processors.layout import build
+from processors.layout_build import build
 from processors.state import BUSY, POINT, empty_state
 from processors.transfer import transfer
 from schemas import topics

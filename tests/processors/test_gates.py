@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.gates import GATE_SHIFT, INSTANCE_MASK, IS_WINDOW, OTHER_SHIFT, gate, gates_of
-from processors.layout import LOOKS_ALWAYS, LOOKS_AT_VALUE, LOOKS_BACK, Layout, build
+from processors.layout import LOOKS_ALWAYS, LOOKS_AT_VALUE, LOOKS_BACK, Layout
+from processors.layout_build import build
 from schemas.rules.program import TRUE, Op
 from tests.processors.test_programs import FACT, code, reference_says
 from tests.processors.world import T0, document, pack, point

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from processors.layout import build
+from processors.layout_build import build
 from processors.layout_bytes import pack
 from schemas.errors import ContractError, ModelError
 from schemas.model.build import Deployment, build_documents

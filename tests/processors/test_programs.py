@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.kernels import programs
-from processors.layout import build
+from processors.layout_build import build
 from processors.shortcuts import SKIP, with_shortcuts
 from processors.state import CONTEXT, RESUMED, SCALED, UNRECORDED, empty_points, empty_state
 from schemas.rules.evaluate import NEVER, evaluate

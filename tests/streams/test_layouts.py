@@ -7,7 +7,8 @@ from typing import cast
 import numpy as np
 import pytest
 
-from processors.layout import Layout, build
+from processors.layout import Layout
+from processors.layout_build import build
 from schemas.codec import Json
 from schemas.model.build import Deployment, build_documents
 from schemas.model.check import check_folder
