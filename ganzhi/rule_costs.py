@@ -89,9 +89,10 @@ def _of_topic(document: Document, topic: str) -> list[Cost]:
     arrays = build(topic, {document.site: document}, {document.site: 1}).arrays
     found: dict[str, Cost] = {}
     meta = arrays.meta
+    row_of = {int(number): row for row, number in enumerate(meta["number"].tolist())}
     for instance, rule in enumerate(compiled.inst_rule.tolist()):
         cost = found.setdefault(compiled.names[rule], Cost(compiled.names[rule], topic))
-        rows = _rows(compiled, instance, {int(number): row for row, number in enumerate(meta["number"].tolist())})
+        rows = _rows(compiled, instance, row_of)
         parts = int(compiled.waste_start[instance + 1] - compiled.waste_start[instance])
         windows = [
             int(index)
