@@ -28,7 +28,7 @@ def release_of(engine: int) -> str:
         "from processors import migrations, snapshot\n"
         "for older in range(first, state.ENGINE):\n"
         "    migrations.LAYOUTS[older] = snapshot._ARRAYS\n"
-        "    migrations.STEPS[older] = lambda arrays, senses: arrays\n"
+        "    migrations.STEPS[older] = lambda arrays, empty, layout: arrays\n"
     )
 
 

@@ -503,7 +503,7 @@ def _engine(number: int) -> Iterator[None]:
     for module in modules:
         vars(module)["ENGINE"] = number
     layouts, steps = vars(migrations)["LAYOUTS"], vars(migrations)["STEPS"]
-    layouts[number - 1], steps[number - 1] = vars(snapshot)["_ARRAYS"], lambda arrays, _senses: arrays
+    layouts[number - 1], steps[number - 1] = vars(snapshot)["_ARRAYS"], lambda arrays, _empty, _layout: arrays
     try:
         yield
     finally:
