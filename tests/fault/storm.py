@@ -330,17 +330,23 @@ class Storm:
         self._moves(fault, at_s)
 
     def zombie(self, fault: Fault) -> None:
-        """SIGSTOP for longer than the session; what it commits when it wakes is refused."""
-        victim = self._owner()
+        """SIGSTOP for longer than the session; what it commits when it wakes is refused.
+
+        One that was stopped between two commits has nothing to commit: then another is stopped, three at most.
+        """
         before = self._fenced()
-        at_s = time.time()
-        victim.signal(signal.SIGSTOP)
-        self._moves(fault, at_s)
-        time.sleep(max(0.0, SESSION_S + 2 - (time.time() - at_s)))
-        victim.signal(signal.SIGCONT)
-        woken_s = time.monotonic()
-        while self._fenced() == before and time.monotonic() - woken_s < 20:
-            time.sleep(0.1)
+        for _ in range(3):
+            victim = self._owner()
+            at_s = time.time()
+            victim.signal(signal.SIGSTOP)
+            self._moves(fault, at_s)
+            time.sleep(max(0.0, SESSION_S + 2 - (time.time() - at_s)))
+            victim.signal(signal.SIGCONT)
+            woken_s = time.monotonic()
+            while self._fenced() == before and time.monotonic() - woken_s < 20:
+                time.sleep(0.1)
+            if self._fenced() > before:
+                break
         fault.note = f"refused {self._fenced() - before + int(fault.note.split()[1] if fault.note else 0)}"
 
     def churn(self, fault: Fault) -> None:
