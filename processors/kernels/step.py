@@ -214,7 +214,7 @@ def _late(p: PointRow, number: int, time: int, value: int, context: Longs, scala
     p.dirty_to = max(p.dirty_to, p.clock)
 
 
-@inner
+@inlined
 def _inside(gate: int, value: int, lists: Longs) -> bool:
     low, high = lists[gate, 0], lists[gate, 1]
     if low <= high:
