@@ -56,7 +56,7 @@ Documents = Callable[[bytes], Document]
 """Finds a document by its sha256; may wait for it, and raises when it cannot be had."""
 
 Builder = Callable[[str, dict[str, Document], dict[str, int]], Layout]
-"""`layout.build`, or what gives the same sooner."""
+"""`layout_build.build`, or what gives the same sooner."""
 
 _BUFFER_ROWS = 16_384
 _CHUNK_READINGS = 65_536
