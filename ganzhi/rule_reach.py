@@ -2,11 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from schemas.model.document import Document
+from schemas.rules.binding import Binder
 from schemas.rules.format import Each
-from schemas.rules.instances import compile_rules, missing_roles
+from schemas.rules.instances import bound_rules
 from schemas.rules.language import suggest
 from schemas.rules.parsed import Parsed, parse_rules
 from schemas.rules.subjects import SiteView
@@ -16,36 +17,42 @@ SAID_MAX: Final = 3
 """More rules than these are only named, where others of theirs run."""
 
 
-def idle_rules(documents: Iterable[Document]) -> dict[str, str]:
-    """Rules that run on nothing at any of the sites, and why, in the order of the packs.
+class Reach(NamedTuple):
+    """Who the rules of some sites run on.
+
+    Attributes:
+        idle: rule that runs on nothing at any of the sites → half a sentence why: nothing is of its kind, it is off, or
+            everything of its kind lacks a role. In the order of the packs.
+        lacking: (rule, role) → subjects that the rule selects and on which it does not run for want of the role.
+    """
+
+    idle: dict[str, str]
+    lacking: dict[tuple[str, str], list[str]]
+
+
+def reach(documents: Iterable[Document]) -> Reach:
+    """Binds every rule once, and says where that led to nothing.
 
     Args:
         documents: with rules that `check` takes.
-
-    Returns:
-        Rule → half a sentence: nothing is of its kind, it is off, or everything of its kind lacks a role.
     """
     rules: dict[str, Parsed] = {}
-    lacking: dict[str, list[str]] = defaultdict(list)
+    lacking: dict[tuple[str, str], list[str]] = defaultdict(list)
     works: set[str] = set()
     views = []
     for document in documents:
-        rules |= {parsed.rule.alert: parsed for parsed in parse_rules(document)}
+        parsed, view = parse_rules(document), SiteView(document)
+        rules |= {one.rule.alert: one for one in parsed}
         for topic in INPUTS:
-            compiled = compile_rules(document, topic)
-            works |= {compiled.names[rule] for rule in set(compiled.inst_rule.tolist())}
-        for rule, role in lacking_roles(document):
-            lacking[rule].append(role)
-        views.append(SiteView(document))
-    return {name: _why(parsed, views, lacking[name]) for name, parsed in rules.items() if name not in works}
-
-
-def lacking_roles(document: Document) -> dict[tuple[str, str], list[str]]:
-    """(rule, role) → subjects that the rule selects and on which it does not run for want of the role."""
-    found: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for rule, subject, role in missing_roles(document):
-        found[rule, role].append(subject)
-    return dict(found)
+            bound = bound_rules(parsed, Binder(document, view, topic).bind)
+            works |= {one.alert for one in bound if len(one.inst_variant)}
+            for one, made in zip(parsed, bound, strict=True):
+                for missing in made.missing if one.rule.each.sort != "point" else ():
+                    lacking[missing.rule, missing.role].append(missing.subject)
+        views.append(view)
+    roles = {name: [role for rule, role in lacking if rule == name] for name in rules}
+    idle = {name: _why(one, views, roles[name]) for name, one in rules.items() if name not in works}
+    return Reach(idle, dict(lacking))
 
 
 def _why(parsed: Parsed, views: Sequence[SiteView], lacking: Sequence[str]) -> str:
@@ -73,7 +80,7 @@ def _counted(count: int, sort: str) -> str:
 
 def idle_sentences(documents: Mapping[str, Document]) -> list[str]:
     """A sentence for each rule that runs on nothing; one for all of them where they are many, as of a whole pack."""
-    found = idle_rules(documents.values())
+    found = reach(documents.values()).idle
     if len(found) > SAID_MAX and any(len(parse_rules(document)) > len(found) for document in documents.values()):
         return [f"{len(found)} rules find nothing here that they could run on: {', '.join(found)}"]
     return [f"{rule} runs on nothing: {why}" for rule, why in found.items()]

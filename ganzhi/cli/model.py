@@ -14,7 +14,7 @@ from rich.table import Table
 
 from ganzhi.cli.paper import paper
 from ganzhi.cli.texts import text
-from ganzhi.rule_reach import idle_rules, lacking_roles
+from ganzhi.rule_reach import reach
 from schemas import settings
 from schemas.control import signing_key
 from schemas.errors import ConfigurationError, Fault, ModelError, ReplayError
@@ -167,13 +167,11 @@ def _without_subjects(model: Model) -> dict[str, str]:
     """Rule → why it runs on nothing, or on which subjects it does not for want of a role."""
     partitions = {site: place for place, site in enumerate(model.rows("sites").texts("id"))}
     documents = build_documents(model, Deployment(partitions, {}, {}, {})).values()
-    found = {rule: f"runs on nothing: {why}" for rule, why in idle_rules(documents).items()}
-    lacking: dict[tuple[str, str], list[str]] = {}
-    for document in documents:
-        for (rule, role), subjects in lacking_roles(document).items():
-            if rule not in found:
-                lacking.setdefault((rule, role), []).extend(subjects)
+    idle, lacking = reach(documents)
+    found = {rule: f"runs on nothing: {why}" for rule, why in idle.items()}
     for (rule, role), subjects in lacking.items():
+        if rule in idle:
+            continue
         more = f" and {len(subjects) - NAMED_MAX:,} more" if len(subjects) > NAMED_MAX else ""
         said = f"does not run on {', '.join(subjects[:NAMED_MAX])}{more}, for want of its role {role!r}"
         found[rule] = f"{found[rule]}; {said}" if rule in found else said

@@ -4,7 +4,7 @@
 """
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from schemas.errors import Fault, ModelError
 from schemas.model.document import LIMITS, Document
@@ -40,11 +40,21 @@ def bind_rules(document: Document, view: SiteView, bind: Bind) -> CompiledRules:
     Raises:
         ModelError: rules that `check_packs` would have refused.
     """
-    bound = [bind(parsed) for parsed in parse_rules(document)]
+    bound = bound_rules(parse_rules(document), bind)
+    return by_points(join(bound, view.ids, document.limits.get("stale_ms", LIMITS["stale_ms"])))
+
+
+def bound_rules(rules: Iterable[Parsed], bind: Bind) -> list[BoundRule]:
+    """Rules, each as somebody binds it.
+
+    Raises:
+        ModelError: rules that `check_packs` would have refused.
+    """
+    bound = [bind(parsed) for parsed in rules]
     faults = [fault for one in bound for fault in one.faults]
     if faults:
         raise ModelError([Fault(f"rules[{fault.pack}]", 0, fault.message) for fault in faults])
-    return by_points(join(bound, view.ids, document.limits.get("stale_ms", LIMITS["stale_ms"])))
+    return bound
 
 
 def missing_roles(document: Document, at: dt.date | None = None) -> list[tuple[str, str, str]]:
