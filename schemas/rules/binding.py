@@ -411,15 +411,14 @@ class _Looking:
         find, slots = self.others.of(binding), self.others.slots
         found = [find(other) for other in self.binding.binder.view.alike(subject)]
         whole = [slot for slot in found if slot != NO_SLOT and slot not in slots.broken][: SIBLINGS_MAX + 1]
-        table = slots.arrays()
-        rated = all(table.rated[slot] for slot in whole)
+        rated = all(slots.rated(slot) for slot in whole)
         for slot in whole:
             number = self.first_other + slot
             window = -1
             if look.fn != Fn.NOW:
-                values = self._window(look, calendar, bool(table.counter[slot]))
+                values = self._window(look, calendar, slots.counts(slot))
                 window = int(self._add(np.array([[number, *values]], np.int64))[0])
-            yield number, window, int(table.rated[slot]) if rated else 1
+            yield number, window, slots.rated(slot) if rated else 1
 
     def compact(self, inst_slot: Ints) -> SlotArrays:
         """The slots that are looked at, in the order in which they are; numbers in the arrays change to theirs."""

@@ -72,6 +72,14 @@ class Slots:
         self._rated.append(rated)
         return slot
 
+    def rated(self, slot: int) -> int:
+        """Rated power of a slot's points together, 0 where one of them is not rated."""
+        return self._rated[slot]
+
+    def counts(self, slot: int) -> bool:
+        """Whether a slot's quantity is counted."""
+        return _counts(self.quantities[self._quantity[slot]])
+
     def _number_of(self, quantity: Quantity | None) -> int:
         # Quantities are made once for a kind and unit, so their identity says it sooner than their fractions.
         found = self._by_id.get(id(quantity))
@@ -86,7 +94,7 @@ class Slots:
     def arrays(self) -> "SlotArrays":
         """What was added, as arrays."""
         quantity = np.array(self._quantity, np.int32)
-        counters = np.array([bool(one and one.counter) for one in self.quantities] or [False])
+        counters = np.array([_counts(one) for one in self.quantities] or [False])
         return SlotArrays(
             agg=np.array(self._agg, np.int8),
             start=np.array(self._ends, np.int32),
@@ -229,6 +237,10 @@ def find_members(view: SiteView, topic: str, each: Each, roles: Mapping[str, Bin
         tuple(missing),
         view,
     )
+
+
+def _counts(quantity: Quantity | None) -> bool:
+    return bool(quantity and quantity.counter)
 
 
 def _indexed(values: Iterator[Any]) -> tuple[NDArray[np.int32], tuple[Any, ...]]:
