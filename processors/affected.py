@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from processors.kernels.rows import Longs
 from processors.layout import HAS_SIBLINGS, Layout
 from processors.state import FAR, NEVER
+from schemas.groups import within
 from schemas.rules.program import Op
 
 _OF_KNOWLEDGE = (int(Op.AGE), int(Op.FLAG))
@@ -103,5 +104,4 @@ def _expanded(whose: NDArray[np.int64], start: NDArray[Any], end: NDArray[Any]) 
     """(whose, place) of every place of ranges."""
     first = start.astype(np.int64)
     lengths = end.astype(np.int64) - first
-    within = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    return np.repeat(whose, lengths), np.repeat(first, lengths) + within
+    return np.repeat(whose, lengths), np.repeat(first, lengths) + within(lengths)

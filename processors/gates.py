@@ -14,14 +14,10 @@ as ever.
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from processors.shortcuts import right_sides
-from schemas.groups import codes_of
+from schemas.groups import Ints, Longs, codes_of
 from schemas.rules.program import ROLES_MAX, Op
-
-Longs = NDArray[np.int64]
-Ints = NDArray[np.int32]
 
 LEAST: Final = -(1 << 62)
 MOST: Final = 1 << 62

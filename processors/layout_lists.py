@@ -28,7 +28,7 @@ from processors.layout import (
 )
 from processors.lookback import Lookback, inside_before, longest_inside, lookback
 from processors.shortcuts import with_shortcuts
-from schemas.groups import starts
+from schemas.groups import gathered, starts
 from schemas.model.presence import CO2, parameters
 from schemas.rules.program import FLAG_ROLES, ROLES_MAX, WIN_COLUMNS, WINDOW, Op
 
@@ -37,10 +37,7 @@ _TRUTHS: Final = (Op.SCHEDULE, Op.FLAG, Op.LT, Op.LE, Op.GT, Op.GE, Op.EQ, Op.NE
 
 def csr(keys: NDArray[np.int64], rows: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """(start, order): entries of key k are order[start[k]:start[k + 1]], in their original order."""
-    order = np.argsort(keys, kind="stable")
-    start = np.zeros(rows + 1, np.int32)
-    np.cumsum(np.bincount(keys, minlength=rows), out=start[1:])
-    return start, order
+    return starts(np.bincount(keys, minlength=rows)), np.argsort(keys, kind="stable")
 
 
 def fnv(data: bytes) -> int:
@@ -185,7 +182,7 @@ def arrays_of(
     waste_list = lists.add(waste_order, part_instance[waste_order])
     part_list = lists.add(np.arange(len(part_row)), part_row)
     named = np.where(inst_slot >= 0, slots[np.maximum(inst_slot, 0)] if len(slots) else -1, -1)
-    widths = _widths(inst_slot, inst_rule, code, ages, raise_span, clear_span, ints("estimate_span", 2))
+    widths = _widths(inst_slot, inst_rule, ages, rules)
     role_start = starts(widths[inst_rule])
     counted = np.arange(ROLES_MAX) < widths[inst_rule][:, None]
     role_list = lists.add(named[counted], loaded[inst_rule][counted])
@@ -354,23 +351,16 @@ def _loaded(
 
 
 def _widths(
-    inst_slot: NDArray[np.int32],
-    inst_rule: NDArray[np.int32],
-    code: NDArray[np.int64],
-    ages: NDArray[np.int64],
-    *spans: NDArray[np.int32],
+    inst_slot: NDArray[np.int32], inst_rule: NDArray[np.int32], ages: NDArray[np.int64], rules: int
 ) -> NDArray[np.int64]:
-    """How many roles an instance of each rule lists: up to the last one that it has or its programs name."""
-    rules = len(spans[0])
+    """How many roles an instance of each rule lists: up to the last one that it reads or that an age is asked of.
+
+    A program reads no role that its instances lack; an age that was left out with what lacks one may still be listed.
+    """
     found = np.zeros(rules, np.int64)
     used = np.where(inst_slot >= 0, np.arange(1, ROLES_MAX + 1), 0).max(axis=1, initial=0)
     np.maximum.at(found, inst_rule, used)
     np.maximum.at(found, ages[:, 0], ages[:, 1] + 1)
-    for rule in range(rules):
-        for first, last in (span[rule] for span in spans):
-            program = code[first:last]
-            roles = program[np.isin(program[:, 0], (Op.LOAD, Op.AGE, Op.FLAG)), 1] % FLAG_ROLES
-            found[rule] = max(found[rule], roles.max(initial=-1) + 1)
     return found
 
 
@@ -401,16 +391,11 @@ def _edges(
 ) -> NDArray[np.int64]:
     """[n, 3]: (point row, instance, how it looks at it), by row and instance, each pair once."""
     found: list[NDArray[np.int64]] = [np.zeros((0, 3), np.int64)]
-    lengths_of = np.diff(slot_start)
     for role in range(ROLES_MAX):
         used = np.flatnonzero(inst_slot[:, role] >= 0)
-        if not len(used):
-            continue
-        lengths = lengths_of[inst_slot[used, role]]
+        places, lengths = gathered(slot_start, inst_slot[used, role])
         who = np.repeat(used, lengths)
-        firsts = np.repeat(slot_start[inst_slot[used, role]], lengths)
-        within = np.arange(len(who)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        found.append(np.stack([slot_row[firsts + within], who, looks[inst_rule[who], role]], axis=1).astype(np.int64))
+        found.append(np.stack([slot_row[places], who, looks[inst_rule[who], role]], axis=1).astype(np.int64))
     edges = np.concatenate(found)
     edges = edges[np.lexsort((edges[:, 1], edges[:, 0]))]
     first = np.ones(len(edges), bool)

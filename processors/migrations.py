@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from processors.layout import Layout
 from processors.state import BUSY, ENGINE, TIMERS, StateArrays
 from schemas.errors import ContractError
+from schemas.groups import gathered, starts
 
 Arrays = dict[str, NDArray[Any]]
 Kept = tuple[tuple[str, np.dtype[Any]], ...]
@@ -67,11 +68,9 @@ def _by_points(old: Arrays, layout: Layout) -> Arrays:
         raise ContractError(_UNFIT)
     if timers < 0 or np.any((queue < 0) | (queue >= len(bound))):
         raise ContractError("snapshot has a wrong queue")
-    lengths = np.bincount(owner, minlength=len(bound))
-    starts = np.cumsum(lengths) - lengths
-    was = np.zeros(len(bound), np.int64)
-    was[bound] = lengths
-    was = np.cumsum(was) - was
+    lengths = np.zeros(len(bound), np.int64)
+    lengths[bound] = np.bincount(owner, minlength=len(bound))
+    parts, _ = gathered(starts(lengths), bound)
     instances = old["instances"][bound]
     order = np.argsort(bound)[queue]
     order = order[np.lexsort((order, instances["due"][order]))]  # what is sorted is a heap
@@ -79,8 +78,7 @@ def _by_points(old: Arrays, layout: Layout) -> Arrays:
     instances["place"][order] = np.arange(timers)
     moved = old["queue"].copy()
     moved[:timers] = order
-    parts = old["parts"][was[bound][owner] + np.arange(len(owner)) - starts[owner]]
-    return {**old, "instances": instances, "parts": parts, "queue": moved}
+    return {**old, "instances": instances, "parts": old["parts"][parts], "queue": moved}
 
 
 STEPS: Final[Mapping[int, Callable[[Arrays, Arrays, Layout], Arrays]]] = {1: _to_2}

@@ -21,6 +21,7 @@ from replay.log import History, Position, Task
 from schemas import codec
 from schemas.decode import Columns, M, Status, batch_header, decode_batches
 from schemas.errors import DecodeError
+from schemas.groups import within
 from schemas.model.document import Document
 from schemas.reasons import Reason
 from schemas.record_batches import Slab
@@ -191,8 +192,7 @@ class _Batches:
         good = (messages[:, M.STATUS] == Status.OK) & (self._gateways[:count] >= 0)
         lengths = np.where(good, messages[:, M.COUNT], 0)
         which = np.repeat(np.arange(count), lengths)
-        within = np.arange(len(which)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        at = messages[which, M.FIRST] + within
+        at = messages[which, M.FIRST] + within(lengths)
         rows, times = self._rows[at], c.times[at]
         known = (rows >= 0) & (times >= YEAR_2000_MS)
         site = (

@@ -47,10 +47,8 @@ INHIBITED_MS = 60_000
 
 @inner
 def own_clock(rule: RuleRow, lists: Longs, meta: Records, points: Records, scalars: Longs) -> int:
-    """The instance's clock: the task's, or the slowest fact of its points that run by their data."""
+    """The clock of an instance that USES_DATA_CLOCK: the task's, or the slowest fact of its points that run by data."""
     clock = scalars[CLOCK]
-    if rule.flags & USES_DATA_CLOCK == 0:
-        return clock
     for role in range(rule.roles, rule.roles_end):
         slot = lists[role, 0]
         if slot >= 0:
