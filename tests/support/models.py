@@ -8,6 +8,17 @@ from typing import Any
 Row = dict[str, Any]
 Tables = dict[str, list[Row]]
 
+TAP = """\
+pack: taps
+rules:
+  - alert: Tap
+    each: {space: [office]}
+    roles: {flow: water_flow}
+    expr: flow > 0.2 L/min
+    estimate: flow
+    annotations: {zh: {summary: 水, action: 关}, en: {summary: Water runs, action: Close it}}
+    source: test
+"""
 LIGHTS = """\
 pack: lighting
 rules:

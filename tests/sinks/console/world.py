@@ -27,20 +27,9 @@ from sinks.console.asked import Parts
 from sinks.console.history import midnight_ms
 from streams.kafka_admin import create_missing
 from streams.published import apply_model
-from tests.support.models import LIGHTS, Tables, write_model
+from tests.support.models import LIGHTS, TAP, Tables, write_model
 
 DEADLINE_S = 60.0
-TAP = """\
-pack: taps
-rules:
-  - alert: Tap
-    each: {space: [office]}
-    roles: {flow: water_flow}
-    expr: flow > 0.2 L/min
-    estimate: flow
-    annotations: {zh: {summary: 水, action: 关}, en: {summary: Water runs, action: Close it}}
-    source: test
-"""
 PASSWORD = "correct horse battery"
 HOSTILE = "<script>window.pwned=1</script><img src=x onerror=window.pwned=1>\u202egnp.exe =cmd|'/c calc'!A1"
 """HTML, script, a direction override and a formula; as long as a name may be."""

@@ -16,6 +16,7 @@ from sinks.desk.projection import Projection
 from sinks.desk.sites import Site
 from sinks.notify.wording import LANGUAGES, flow
 from tests.sinks.desk.world import NOON_MS, ROOM, alert_row, part_row, site_of
+from tests.support.models import TAP
 from tests.support.patience import patient
 
 PHOTO = b"\xff\xd8\xff" + bytes(10)
@@ -295,19 +296,6 @@ def held(function: Callable[[Site, str], Any], go: threading.Event) -> Callable[
         return function(site, rule)
 
     return waiting
-
-
-TAP = """
-pack: taps
-rules:
-  - alert: Tap
-    each: {space: [office]}
-    roles: {flow: water_flow}
-    expr: flow > 0.2 L/min
-    estimate: flow
-    annotations: {zh: {summary: 水, action: 关}, en: {summary: Water runs, action: Close it}}
-    source: test
-"""
 
 
 @pytest.mark.parametrize("priced", [True, False])
